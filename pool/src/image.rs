@@ -1,0 +1,159 @@
+//! Images: sparse files, one a volume or snapshot, and how the content of one gets into another.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use hawser_host::{Host, copy};
+use hawser_volume::{Bytes, Error, Result};
+
+use crate::record::Provisioning;
+use crate::store::io;
+
+/// Most data that is copied while a mounted filesystem stands still, where the pool's filesystem has no reflinks. At the speed
+/// of a slow disk this is a pause of about a second; a database survives that.
+const STANDSTILL_MAX: Bytes = Bytes::mib(256);
+
+/// More data than this is copied after the call has been answered.
+const AT_ONCE_MAX: Bytes = Bytes::mib(64);
+
+/// How the content of an image can be taken at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It shares blocks with its source.
+    Shared,
+    /// It has been copied.
+    Copied,
+    /// Nothing writes to the source; copy it while that is so.
+    Later,
+}
+
+/// Creates an empty image of `size`.
+pub(crate) fn create(path: &Path, size: Bytes) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| io("make", path, e))?;
+    file.set_len(size.get()).map_err(|e| io(format_args!("make {size} of"), path, e))?;
+    Ok(file)
+}
+
+/// Brings an image to its final size, sets blocks aside if wanted, and flushes it.
+pub(crate) fn finish(file: &File, path: &Path, size: Bytes, provisioning: Provisioning) -> Result<()> {
+    file.set_len(size.get()).map_err(|e| io(format_args!("make {size} of"), path, e))?;
+    if provisioning == Provisioning::Thick {
+        copy::reserve(file, size).map_err(|e| e.while_doing(format_args!("set aside {size} for {}", path.display())))?;
+    }
+    file.sync_all().map_err(|e| io("flush", path, e))
+}
+
+/// The largest file that the filesystem of `folder` can hold, found by asking it with a file that has no name.
+pub(crate) fn largest(folder: &Path, step: Bytes) -> Result<Bytes> {
+    let probe = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(copy::O_TMPFILE)
+        .mode(0o600)
+        .open(folder)
+        .map_err(|e| io("make a file in", folder, e))?;
+    let (mut fits, mut beyond) = (0u64, (1u64 << 63) / step.get());
+    while beyond - fits > 1 {
+        let middle = fits + (beyond - fits) / 2;
+        if probe.set_len(middle * step.get()).is_ok() {
+            fits = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Ok(Bytes::new(fits * step.get()))
+}
+
+/// Where the filesystem of `image` is mounted on this machine, each superblock once.
+pub(crate) fn mount_points(host: &dyn Host, image: &Path) -> Result<Vec<PathBuf>> {
+    let loops = host.loops_of(image)?;
+    if loops.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mounts = host.mounts()?;
+    let mut found = Vec::new();
+    for device in loops {
+        let number = host.open_device(&device, true)?.number;
+        // btrfs shows an anonymous device number in mountinfo; its source is the device all the same.
+        let entry = mounts.entries().iter().find(|entry| {
+            (entry.device == number || entry.source == device) && entry.filesystem != "devtmpfs" && entry.filesystem != "tmpfs"
+        });
+        found.extend(entry.map(|entry| entry.mount_point.clone()));
+    }
+    Ok(found)
+}
+
+/// Filesystems that stand still as long as this lives.
+pub(crate) struct Standstill<'a> {
+    host: &'a dyn Host,
+    paths: Vec<PathBuf>,
+}
+
+impl<'a> Standstill<'a> {
+    pub(crate) fn of(host: &'a dyn Host, paths: Vec<PathBuf>) -> Result<Self> {
+        let mut still = Self { host, paths: Vec::with_capacity(paths.len()) };
+        for path in paths {
+            host.freeze(&path)?;
+            still.paths.push(path);
+        }
+        Ok(still)
+    }
+}
+
+impl Drop for Standstill<'_> {
+    fn drop(&mut self) {
+        for path in self.paths.drain(..) {
+            if let Err(error) = self.host.thaw(&path) {
+                tracing::error!(path = %path.display(), error = error.chain(), "could not let the filesystem write again; it hangs until `fsfreeze -u`");
+            }
+        }
+    }
+}
+
+/// Takes the content of `source` into `target` as it is at one moment.
+///
+/// `written` says whether somebody may be writing to the source. A reflink is atomic, so the source is only told to write out
+/// what it has. Without reflinks the content must stand still while it is copied: a mounted filesystem is frozen if there is
+/// little to copy, and anything else is refused rather than copied in pieces of different age.
+pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, written: bool, wait: bool) -> Result<Taken> {
+    let from = File::open(source).map_err(|e| io("open", source, e))?;
+    let mounted = if written { mount_points(host, source)? } else { Vec::new() };
+    if written {
+        for path in &mounted {
+            host.sync(path)?;
+        }
+        if mounted.is_empty() {
+            for device in host.loops_of(source)? {
+                host.open_device(&device, true)?.flush()?;
+            }
+        }
+    }
+    if copy::clone_file(&from, target)? {
+        return Ok(Taken::Shared);
+    }
+    let data = copy::data_bytes(&from)?;
+    if !written {
+        if wait || data <= AT_ONCE_MAX {
+            copy::copy_sparse(&from, target, &|_| ())?;
+            return Ok(Taken::Copied);
+        }
+        return Ok(Taken::Later);
+    }
+    if mounted.is_empty() || data > STANDSTILL_MAX {
+        return Err(Error::precondition(format!(
+            "{} is in use with {data} of data, and the filesystem below it has no reflinks: a copy would mix blocks of different \
+             age; detach the volume first, or keep the pool on xfs or btrfs",
+            source.display()
+        )));
+    }
+    let _still = Standstill::of(host, mounted)?;
+    copy::copy_sparse(&from, target, &|_| ())?;
+    Ok(Taken::Copied)
+}

@@ -1,0 +1,31 @@
+//! The vocabulary of Hawser.
+//!
+//! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
+//! volume ([`id`]), how large ([`bytes`]), used how ([`access`]), reachable from where ([`topology`]), with which wishes
+//! ([`parameters`]); what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
+//! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
+
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod bytes;
+pub mod access;
+pub mod topology;
+pub mod parameters;
+pub mod mkfs;
+pub mod secrets;
+pub mod capability;
+pub mod error;
+pub mod status;
+pub mod deadline;
+pub mod queue;
+
+pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
+pub use bytes::{Bytes, SizeRange, SizeRule};
+pub use capability::{Capabilities, Expansion};
+pub use deadline::Deadline;
+pub use error::{Error, Kind, Result};
+pub use mkfs::MkfsParameters;
+pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
+pub use secrets::Secrets;
+pub use topology::{Segments, TopologyRequirement};
