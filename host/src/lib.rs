@@ -17,14 +17,21 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
+mod errno;
+mod ioctl;
 pub mod mountinfo;
 pub mod target;
 pub mod mount;
+mod identity;
 pub mod options;
 pub mod device;
 pub mod loopdev;
 pub mod superblock;
+mod foreign;
+mod blank;
+mod unfinished;
 pub mod signature;
+mod scratch;
 pub mod format;
 pub mod check;
 pub mod grow;
@@ -35,6 +42,7 @@ pub mod group;
 pub mod copy;
 pub mod durable;
 pub mod lock;
+pub mod space;
 pub mod machine;
 mod linux;
 
@@ -43,9 +51,9 @@ pub use format::FormatOptions;
 pub use linux::Linux;
 pub use mountinfo::{MountEntry, MountTable};
 pub use options::MountOptions;
-pub use signature::Content;
+pub use signature::{Content, FilesystemInfo};
 pub use target::{Shape, Target};
-pub use usage::Usage;
+pub use usage::{Space, Usage};
 
 /// What the node side and the local backend ask of the machine.
 ///
@@ -99,6 +107,10 @@ pub trait Host: Send + Sync + Debug {
 
     /// Makes the loop device as large as its image is now, and returns that size.
     fn resize_loop(&self, device: &Path) -> Result<Bytes>;
+
+    /// The file that is shown by `mount` through a loop device: its filesystem is on one (the kernel's name of the file, with
+    /// ` (deleted)` cut off), or it is a bind mount of the device itself. Nothing for any other mount.
+    fn loop_image_of(&self, mount: &MountEntry) -> Result<Option<PathBuf>>;
 
     /// The file that the loop device numbered `number` is bound to, as the kernel remembers its path (with ` (deleted)` cut
     /// off), or nothing when it is not a bound loop device.

@@ -102,12 +102,12 @@ impl Pool {
         for Cut { record, draft: member, .. } in cuts {
             write_record(&member.folder, &record)?;
             let digest = record.name.digest();
-            if !self.place(member, Shelf::Snapshots, &digest)? {
+            if !self.put(member, Shelf::Snapshots, &digest)? {
                 return Err(Error::internal(format!("snapshot {} of a new group exists already", record.name)));
             }
         }
         write_record(&draft.folder, &record)?;
-        if self.place(draft, Shelf::Groups, &id.digest)? {
+        if self.put(draft, Shelf::Groups, &id.digest)? {
             return Ok(Some((record, members)));
         }
         for member in &members {

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use hawser_host::{Host, copy};
+use hawser_host::{Host, copy, space};
 use hawser_volume::{Bytes, Error, Result};
 
 use crate::record::Provisioning;
@@ -45,30 +45,9 @@ pub(crate) fn create(path: &Path, size: Bytes) -> Result<File> {
 pub(crate) fn finish(file: &File, path: &Path, size: Bytes, provisioning: Provisioning) -> Result<()> {
     file.set_len(size.get()).map_err(|e| io(format_args!("make {size} of"), path, e))?;
     if provisioning == Provisioning::Thick {
-        copy::reserve(file, size).map_err(|e| e.while_doing(format_args!("set aside {size} for {}", path.display())))?;
+        space::reserve(file, size).map_err(|e| e.while_doing(format_args!("set aside {size} for {}", path.display())))?;
     }
     file.sync_all().map_err(|e| io("flush", path, e))
-}
-
-/// The largest file that the filesystem of `folder` can hold, found by asking it with a file that has no name.
-pub(crate) fn largest(folder: &Path, step: Bytes) -> Result<Bytes> {
-    let probe = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(copy::O_TMPFILE)
-        .mode(0o600)
-        .open(folder)
-        .map_err(|e| io("make a file in", folder, e))?;
-    let (mut fits, mut beyond) = (0u64, (1u64 << 63) / step.get());
-    while beyond - fits > 1 {
-        let middle = fits + (beyond - fits) / 2;
-        if probe.set_len(middle * step.get()).is_ok() {
-            fits = middle;
-        } else {
-            beyond = middle;
-        }
-    }
-    Ok(Bytes::new(fits * step.get()))
 }
 
 /// Where the filesystem of `image` is mounted on this machine, each superblock once.

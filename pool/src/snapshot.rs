@@ -93,7 +93,7 @@ impl Pool {
         write_record(&draft.folder, &record)?;
         let lock = FileLock::acquire(&draft.folder.join(LOCK), Deadline::after(std::time::Duration::from_secs(30)))?;
         let digest = record.name.digest();
-        if !self.place(draft, Shelf::Snapshots, &digest)? {
+        if !self.put(draft, Shelf::Snapshots, &digest)? {
             return Ok(None);
         }
         if taken == Taken::Later {

@@ -2,20 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hawser_host::lock::FileLock;
-use hawser_host::{Host, durable};
-use hawser_volume::{BackendName, Bytes, Deadline, Error, ObjectName, Result};
+use hawser_host::{Host, MountEntry, copy, durable, space};
+use hawser_volume::{BackendName, Bytes, Deadline, Error, ObjectName, Result, Segments};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::LocalConfig;
 use crate::capacity::{Ledger, STEP};
-use crate::image;
 use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf};
 use crate::record::{FORMAT, VolumeRecord};
 
@@ -161,13 +159,18 @@ impl Pool {
                 record.kind
             )));
         }
-        let max_image = image::largest(layout.root(), STEP)?;
+        let max_image = space::largest_file(layout.root(), STEP)?;
         Ok(Self { backend, config, layout, host, ledger: Ledger::default(), max_image, id: record.id })
     }
 
     /// The id of the pool, the same for everybody who shares the root.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Where the pool is: whoever shares its root is in the same place. `prefix` is that of the plugin's topology keys.
+    pub fn place(&self, prefix: &str) -> Segments {
+        Segments::from([(format!("{prefix}/{}", self.backend), self.id.to_string())])
     }
 
     /// What volumes are made of.
@@ -192,6 +195,23 @@ impl Pool {
         }
     }
 
+    /// The volume whose directory `mount` shows, in a pool of directories.
+    pub fn volume_of_mount(&self, mount: &MountEntry) -> Result<Option<String>> {
+        let Some(name) = mount.root.file_name().filter(|name| *name == crate::layout::DATA) else { return Ok(None) };
+        let Some(digest) = mount.root.parent().and_then(Path::file_name).and_then(|digest| digest.to_str()) else { return Ok(None) };
+        // The root of a mount is a path within its filesystem; it is ours if our path for that volume leads to the same place.
+        let directory = self.layout.object(Shelf::Volumes, digest).join(name);
+        match self.host.mounts()?.locate(&directory) {
+            Some((device, root)) if device == mount.device && root == mount.root => self.volume_at(&directory),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether nothing was ever written to the image at `path`: a sparse file knows which of its blocks have data.
+    pub fn is_blank(&self, path: &Path) -> Result<bool> {
+        copy::is_hole(&File::open(path).map_err(|e| io("open", path, e))?)
+    }
+
     /// Reads an object without locking it.
     pub(crate) fn read<R: DeserializeOwned>(&self, shelf: Shelf, id: &str, native: impl Fn(&R) -> &str) -> Result<R> {
         let parsed = NativeId::of(shelf, id)?;
@@ -200,8 +220,8 @@ impl Pool {
             .ok_or_else(|| self.missing(shelf, id))
     }
 
-    /// Locks an object and reads it. The lock is only good if it is that of the directory which stands there now: another
-    /// process may have removed the object, and even made it again, while this one waited.
+    /// Locks an object and reads it. Another process may have removed the object, and even made it again under another id, while
+    /// this one waited; [`FileLock`] sees to it that the lock is that of what stands there now.
     pub(crate) fn lock<R: DeserializeOwned>(
         &self,
         shelf: Shelf,
@@ -211,19 +231,10 @@ impl Pool {
     ) -> Result<Locked<R>> {
         let parsed = NativeId::of(shelf, id)?;
         let folder = self.layout.object(shelf, &parsed.digest);
-        let path = folder.join(LOCK);
-        loop {
-            if !path.exists() {
-                return Err(self.missing(shelf, id));
-            }
-            let lock = FileLock::acquire_existing(&path, deadline)
-                .map_err(|error| if error.kind() == hawser_volume::Kind::NotFound { self.missing(shelf, id) } else { error })?;
-            if !is_same_file(lock.file(), &path) {
-                continue;
-            }
-            let record = read_record(&folder)?.filter(|record| native(record) == id).ok_or_else(|| self.missing(shelf, id))?;
-            return Ok(Locked { record, folder, _lock: lock });
-        }
+        let lock = FileLock::acquire(&folder.join(LOCK), deadline)
+            .map_err(|error| if error.kind() == hawser_volume::Kind::NotFound { self.missing(shelf, id) } else { error })?;
+        let record = read_record(&folder)?.filter(|record| native(record) == id).ok_or_else(|| self.missing(shelf, id))?;
+        Ok(Locked { record, folder, _lock: lock })
     }
 
     pub(crate) fn missing(&self, shelf: Shelf, id: &str) -> Error {
@@ -248,7 +259,7 @@ impl Pool {
     }
 
     /// Gives a finished draft its name. Returns whether it got it: somebody else may have been faster.
-    pub(crate) fn place(&self, mut draft: Draft, shelf: Shelf, digest: &str) -> Result<bool> {
+    pub(crate) fn put(&self, mut draft: Draft, shelf: Shelf, digest: &str) -> Result<bool> {
         durable::sync_dir(&draft.folder)?;
         draft.placed = durable::rename_exclusive(&draft.folder, &self.layout.object(shelf, digest))?;
         Ok(draft.placed)
@@ -293,13 +304,6 @@ impl Pool {
         }
         digests.sort_unstable();
         Ok(digests)
-    }
-}
-
-fn is_same_file(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(there)) => held.ino() == there.ino() && held.dev() == there.dev(),
-        _ => false,
     }
 }
 

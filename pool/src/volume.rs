@@ -80,7 +80,7 @@ impl Pool {
             Kind::Image => self.fill(&draft, &record, deadline)?,
         }
         write_record(&draft.folder, &record)?;
-        Ok(self.place(draft, Shelf::Volumes, &id.digest)?.then_some(record))
+        Ok(self.put(draft, Shelf::Volumes, &id.digest)?.then_some(record))
     }
 
     fn fill(&self, draft: &Draft, record: &VolumeRecord, deadline: Deadline) -> Result<()> {

@@ -12,10 +12,11 @@ use crate::error::{Error, Result};
 const MOUNT_FLAGS_MAX: usize = 4096;
 
 /// A filesystem that Hawser can make, check and grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", rename_all = "lowercase")]
 pub enum Filesystem {
     /// The default: what most databases are tested on.
+    #[default]
     Ext4,
     /// For large files and many parallel writers.
     Xfs,
@@ -40,6 +41,14 @@ impl Filesystem {
 impl fmt::Display for Filesystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for Filesystem {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 

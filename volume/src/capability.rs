@@ -1,7 +1,22 @@
 //! What a backend can do, as data: advertised to COs, checked before a call reaches the backend, and used to choose tests.
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::{Access, AccessKind, AccessMode, Filesystem};
 use crate::error::{Error, Result};
+
+/// The spec level whose optional RPCs are advertised. All of them are served; suites and COs of 1.12 reject capability numbers
+/// that they do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SpecLevel {
+    /// VolumeCondition in answers, no health RPCs advertised.
+    #[default]
+    #[serde(rename = "1.12")]
+    V1_12,
+    /// The health RPCs advertised instead of VolumeCondition.
+    #[serde(rename = "1.13")]
+    V1_13,
+}
 
 /// Whether and when a volume can grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

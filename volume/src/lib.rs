@@ -2,7 +2,7 @@
 //!
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
 //! volume ([`id`]), how large ([`bytes`]), used how ([`access`]), reachable from where ([`topology`]), with which wishes
-//! ([`parameters`]); what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
+//! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
 //! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
 
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@ pub mod access;
 pub mod topology;
 pub mod parameters;
 pub mod mkfs;
+pub mod request;
 pub mod secrets;
 pub mod capability;
 pub mod error;
@@ -22,7 +23,7 @@ pub mod queue;
 
 pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
 pub use bytes::{Bytes, SizeRange, SizeRule};
-pub use capability::{Capabilities, Expansion};
+pub use capability::{Capabilities, Expansion, SpecLevel};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
 pub use mkfs::MkfsParameters;

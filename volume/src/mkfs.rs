@@ -1,4 +1,4 @@
-//! How a filesystem shall be made: the parameters of aws-ebs-csi-driver, under their own names, for every block backend.
+//! Which filesystem shall be made, and how: the parameters of aws-ebs-csi-driver, under their own names, for every block backend.
 //!
 //! They are numbers and switches, never free text: an option string would let whoever writes a task's parameters point mkfs at
 //! another file of the node.
@@ -12,12 +12,15 @@ use crate::error::{Error, Result};
 use crate::parameters;
 
 /// The keys that [`MkfsParameters`] reads.
-pub const KEYS: [&str; 6] = ["blockSize", "inodeSize", "bytesPerInode", "numberOfInodes", "ext4BigAlloc", "ext4ClusterSize"];
+pub const KEYS: [&str; 7] =
+    ["fsType", "blockSize", "inodeSize", "bytesPerInode", "numberOfInodes", "ext4BigAlloc", "ext4ClusterSize"];
 
 /// Wishes for a new filesystem (aws-ebs-csi-driver, docs/parameters.md).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MkfsParameters {
+    /// Which filesystem, for COs that cannot say it in the volume's capability. Default: ext4.
+    pub fs_type: Option<Filesystem>,
     /// Bytes in a block (ext4, xfs).
     pub block_size: Option<u32>,
     /// Bytes in an inode (ext4, xfs).
@@ -48,6 +51,16 @@ impl MkfsParameters {
             return Err(Error::invalid(format!("{field}: \"ext4ClusterSize\" needs \"ext4BigAlloc\" to be true")));
         }
         Ok((read, ours))
+    }
+
+    /// The filesystem for a caller that asks for `asked`; `Invalid` when that contradicts `fsType`.
+    pub fn filesystem(&self, asked: Option<Filesystem>) -> Result<Filesystem> {
+        match (asked, self.fs_type) {
+            (Some(asked), Some(given)) if asked != given => Err(Error::invalid(format!(
+                "\"fsType\" is {given}, and the volume's capability asks for {asked}; give one of them"
+            ))),
+            (asked, given) => Ok(asked.or(given).unwrap_or_default()),
+        }
     }
 
     /// The arguments for `mkfs.<filesystem>`; `Invalid` for a wish that this filesystem cannot meet.
@@ -106,9 +119,19 @@ mod tests {
     fn wishes_become_arguments_of_each_mkfs() {
         let (wishes, ours) = take(&[("BlockSize", "4096"), ("inodesize", "512"), ("type", "gp3")]).unwrap();
         assert_eq!(ours.len(), 2);
+        assert_eq!(wishes.filesystem(None).unwrap(), Filesystem::Ext4);
         assert_eq!(wishes.arguments(Filesystem::Ext4).unwrap(), ["-b", "4096", "-I", "512"]);
         assert_eq!(wishes.arguments(Filesystem::Xfs).unwrap(), ["-b", "size=4096", "-i", "size=512"]);
         assert!(wishes.arguments(Filesystem::Btrfs).is_err());
+    }
+
+    #[test]
+    fn a_filesystem_is_chosen_once() {
+        let (wishes, _) = take(&[("fstype", "XFS")]).unwrap();
+        assert_eq!(wishes.filesystem(None).unwrap(), Filesystem::Xfs);
+        assert_eq!(wishes.filesystem(Some(Filesystem::Xfs)).unwrap(), Filesystem::Xfs);
+        assert!(wishes.filesystem(Some(Filesystem::Btrfs)).is_err());
+        assert!(take(&[("fsType", "ntfs")]).unwrap_err().to_string().contains("ext4, xfs or btrfs"));
     }
 
     #[test]

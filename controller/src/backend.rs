@@ -1,0 +1,3 @@
+//! The backends: one folder or file a storage system, each an implementation of [`Provisioner`](crate::Provisioner).
+
+pub mod local;

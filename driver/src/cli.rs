@@ -1,0 +1,147 @@
+//! The command line: what was typed, and what it does.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use hawser_host::{Host, Linux};
+use hawser_volume::{Error, NodeId, Result};
+
+use crate::config::Config;
+use crate::plugin::{Mode, Plugin};
+use crate::serve::{self, stop_signal};
+use crate::socket::{self, Socket};
+use crate::telemetry::{self, LogFormat};
+use crate::demo;
+
+/// Exit code for a command line or configuration that must be mended first (EX_USAGE of sysexits.h).
+const USAGE: u8 = 64;
+
+/// External storage for tasks, over CSI.
+#[derive(Debug, Parser)]
+#[command(name = "hawser", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the CSI driver on a unix socket until SIGTERM or SIGINT.
+    Serve(Serve),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show the main job in a minute: a volume is made, used, moved to a second node, grown, snapshotted and cloned, on a
+    /// temporary directory of this machine. Needs root; leaves nothing behind.
+    Demo,
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// Which services to serve beside Identity.
+    #[arg(value_enum, default_value_t)]
+    mode: Mode,
+    /// The configuration file. Without one there is one backend, `local`, in /var/lib/hawser/local.
+    #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen: unix:///path/csi.sock or a path. Beats `driver.endpoint` of the configuration.
+    #[arg(long, env = "CSI_ENDPOINT", value_name = "ENDPOINT")]
+    endpoint: Option<String>,
+    /// The id of this node, as the CO will know it. Beats `driver.node-id` of the configuration; the host name without either.
+    #[arg(long, env = "HAWSER_NODE_ID", value_name = "ID")]
+    node_id: Option<String>,
+    /// How log lines are written.
+    #[arg(long, env = "HAWSER_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// Which log lines are written: error, warn, info, debug, trace, or a filter such as hawser_node=debug.
+    #[arg(long, env = "HAWSER_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a file: every mistake with its line, or nothing.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print the configuration in force, defaults included, as a file.
+    Show {
+        /// The file; without one, what applies when there is none.
+        #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Runs the command that was typed.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(serve) => run_serve(serve),
+        Command::Config(ConfigCommand::Check { file }) => Config::load(Some(&file)).and_then(|_| print(&format!("{}: in order\n", file.display()))),
+        Command::Config(ConfigCommand::Show { config }) => Config::load(config.as_deref()).and_then(|config| print(&config.to_yaml()?)),
+        Command::Demo => runtime().and_then(|runtime| runtime.block_on(demo::run())),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "hawser: {}", error.chain());
+            ExitCode::from(if error.kind() == hawser_volume::Kind::Invalid { USAGE } else { 1 })
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| Error::internal("write to standard output").caused_by(error)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().min(4)))
+        .build()
+        .map_err(|error| Error::internal("start the async runtime").caused_by(error))
+}
+
+fn run_serve(arguments: Serve) -> Result<()> {
+    telemetry::init(arguments.log_format, &arguments.log)?;
+    let config = Config::load(arguments.config.as_deref())?;
+    let endpoint = arguments.endpoint.as_ref().or(config.driver.endpoint.as_ref()).ok_or_else(|| {
+        Error::invalid("no endpoint: give --endpoint unix:///path/csi.sock, set CSI_ENDPOINT, or set driver.endpoint in the configuration")
+    })?;
+    let path = socket::endpoint(endpoint)?;
+    let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;
+    let host: Arc<dyn Host> = Arc::new(Linux);
+    runtime()?.block_on(async {
+        let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
+        let plugin = Plugin::build(&config, arguments.mode, node_id, &host)?;
+        let stop = stop_signal().await?;
+        tracing::info!(
+            socket = %path.display(),
+            mode = ?arguments.mode,
+            plugin = %config.driver.name,
+            backends = plugin.identity.manifest.get("backends").map(String::as_str).unwrap_or_default(),
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        serve::serve(plugin, socket, stop).await
+    })
+}

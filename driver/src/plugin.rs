@@ -1,0 +1,105 @@
+//! The parts of a plugin, built from its configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hawser_controller::{Backends, Controller, Provisioner};
+use hawser_host::{Host, machine};
+use hawser_node::{Attacher, Node, NodeConfig};
+use hawser_pool::Pool;
+use hawser_volume::queue::Queue;
+use hawser_volume::{NodeId, Result};
+
+use crate::config::{BackendConfig, Config};
+use crate::identity::Identity;
+
+/// Which services a process serves beside Identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Mode {
+    /// Controller, GroupController and Node.
+    #[default]
+    All,
+    /// Controller and GroupController; needs the storage systems, touches no device.
+    Controller,
+    /// Node; needs root, holds no credentials.
+    Node,
+}
+
+/// A plugin that can be served.
+#[derive(Debug)]
+pub struct Plugin {
+    /// The Identity service.
+    pub identity: Identity,
+    /// The controller services.
+    pub controller: Option<Controller>,
+    /// The node service.
+    pub node: Option<Node>,
+    /// The line in which calls wait.
+    pub queue: Queue,
+    pools: Vec<Arc<Pool>>,
+}
+
+impl Plugin {
+    /// Builds the parts that `mode` needs, and only those. Blocks.
+    pub fn build(config: &Config, mode: Mode, node_id: Option<NodeId>, host: &Arc<dyn Host>) -> Result<Self> {
+        let queue = Queue::new();
+        let mut provisioners: BTreeMap<_, Arc<dyn Provisioner>> = BTreeMap::new();
+        let mut attachers: BTreeMap<_, Arc<dyn Attacher>> = BTreeMap::new();
+        let mut pools = Vec::new();
+        let prefix = config.driver.name.as_str();
+        for (name, backend) in &config.backends {
+            match backend {
+                BackendConfig::Local(local) => {
+                    let pool = Pool::open(name.clone(), local.clone(), Arc::clone(host))
+                        .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                    let pool = Arc::new(pool);
+                    pools.push(Arc::clone(&pool));
+                    provisioners.insert(
+                        name.clone(),
+                        Arc::new(hawser_controller::backend::local::Local::new(name.clone(), Arc::clone(&pool), prefix)),
+                    );
+                    let attacher =
+                        hawser_node::backend::local::Local::new(name.clone(), pool, Arc::clone(host), prefix, local.max_volumes_per_node);
+                    attachers.insert(name.clone(), Arc::new(attacher));
+                }
+            }
+        }
+        let level = config.driver.csi_spec_level;
+        let controller = (mode != Mode::Node)
+            .then(|| Controller::new(Backends::new(provisioners, config.driver.default_backend.clone()), &queue, level));
+        let node = if mode == Mode::Controller {
+            None
+        } else {
+            let id = match node_id.or_else(|| config.driver.node_id.clone()) {
+                Some(id) => id,
+                None => machine::hostname()?.parse()?,
+            };
+            Some(Node::new(NodeConfig { id, level }, attachers, Arc::clone(host), &queue)?)
+        };
+        let identity = Identity {
+            name: config.driver.name.clone(),
+            manifest: BTreeMap::from([(
+                "backends".to_owned(),
+                config.backends.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(","),
+            )]),
+            controller: controller.is_some(),
+            groups: controller.as_ref().is_some_and(Controller::has_groups),
+            expansions: controller.as_ref().map(Controller::expansions).unwrap_or_default(),
+        };
+        Ok(Self { identity, controller, node, queue, pools })
+    }
+
+    /// Removes what killed processes left. Blocks; run beside the server.
+    pub fn sweep(pools: &[Arc<Pool>]) {
+        for pool in pools {
+            if let Err(error) = pool.sweep() {
+                tracing::warn!(root = %pool.root().display(), error = error.chain(), "could not remove everything that interrupted calls left");
+            }
+        }
+    }
+
+    /// The pools of the local backends.
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.clone()
+    }
+}

@@ -1,0 +1,84 @@
+//! Serving a plugin on its socket, and stopping.
+
+use std::future::Future;
+use std::time::Duration;
+
+use hawser_proto::{FILE_DESCRIPTOR_SET, csi};
+use hawser_volume::{Error, Result};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::plugin::Plugin;
+use crate::socket::Socket;
+use crate::telemetry::Rpc;
+
+/// How long calls may go on after the plugin was told to stop.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The largest request that is read. A request with all its maps full has less than 64 KiB.
+const REQUEST_MAX: usize = 4 << 20;
+
+/// Serves `plugin` until `stop` is ready, then stops accepting, finishes what runs, and returns.
+pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let listener = socket.listener.take().ok_or_else(|| Error::internal("the socket is served already"))?;
+    let pools = plugin.pools();
+    let sweep = tokio::task::spawn_blocking(move || Plugin::sweep(&pools));
+    let served = router(&plugin).await?.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await;
+    // No new call is accepted from here on; those whose caller gave up still run.
+    if tokio::time::timeout(GRACE, plugin.queue.drain()).await.is_err() {
+        tracing::warn!("calls are still running {} s after the signal; they are left behind", GRACE.as_secs());
+    }
+    sweep.abort();
+    drop(socket);
+    served.map_err(|error| Error::unavailable("serve the socket").caused_by(error))
+}
+
+async fn router(plugin: &Plugin) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
+    let reflection = || Reflection::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+    let failed = |error: tonic_reflection::server::Error| Error::internal("describe the services").caused_by(error);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let identity = csi::identity_server::IdentityServer::new(plugin.identity.clone());
+    reporter.set_serving::<csi::identity_server::IdentityServer<crate::identity::Identity>>().await;
+    let mut router = Server::builder()
+        .layer(Rpc)
+        .add_service(identity)
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(failed)?)
+        .add_service(reflection().build_v1alpha().map_err(failed)?);
+    if let Some(controller) = &plugin.controller {
+        reporter.set_serving::<csi::controller_server::ControllerServer<hawser_controller::Controller>>().await;
+        router = router
+            .add_service(csi::controller_server::ControllerServer::new(controller.clone()).max_decoding_message_size(REQUEST_MAX))
+            .add_service(
+                csi::group_controller_server::GroupControllerServer::new(controller.clone()).max_decoding_message_size(REQUEST_MAX),
+            );
+    }
+    if let Some(node) = &plugin.node {
+        reporter.set_serving::<csi::node_server::NodeServer<hawser_node::Node>>().await;
+        router = router.add_service(csi::node_server::NodeServer::new(node.clone()).max_decoding_message_size(REQUEST_MAX));
+    }
+    Ok(router)
+}
+
+/// Ready when the process is told to stop by SIGTERM or SIGINT. A second signal ends the process at once.
+pub async fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Error::internal("listen for signals").caused_by(error));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping: finishing what runs");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {},
+                _ = interrupt.recv() => {},
+            }
+            tracing::warn!("second signal: stopping at once");
+            std::process::exit(130);
+        });
+    })
+}

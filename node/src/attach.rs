@@ -1,0 +1,79 @@
+//! The seam behind which a volume becomes a device or directory of this node.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use hawser_host::{Device, MountEntry};
+use hawser_volume::{Bytes, Deadline, NodeId, Result, Secrets, Segments, VolumeId};
+
+/// One configured backend, as the node sees it.
+///
+/// Methods may block; the service calls them on threads where that is allowed, one at a time for a volume, and never cancels
+/// them. Each is idempotent, and its opposite undoes also what it left half done when it was killed.
+pub trait Attacher: Send + Sync + fmt::Debug {
+    /// Where this node is, for the scheduler.
+    fn place(&self) -> Segments;
+
+    /// How many volumes of this backend the node can have; nothing when there is no limit.
+    fn max_volumes(&self) -> Option<u32>;
+
+    /// Makes the node known to the backend; called when the service starts, before any other method.
+    fn register(&self, node: &NodeId) -> Result<()>;
+
+    /// Makes a volume that was granted to this node available on it. `Precondition` when it was not granted (naming who has it),
+    /// `NotFound` when it does not exist.
+    fn attach(&self, attach: &Attach) -> Result<Source>;
+
+    /// Takes the volume away from the node again: when it returns, the device is gone and everything written is with the storage
+    /// system. Success when there is nothing to take away; `Precondition` when something still uses it.
+    fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()>;
+
+    /// The volume that `mount` shows, or nothing if it is not one of this backend.
+    fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
+
+    /// Lets the node see the size that the volume has now, and returns it.
+    fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
+
+    /// Whether another node service on this machine has the volume too, so that mounts of it may be its.
+    fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
+}
+
+/// A volume for this node.
+#[derive(Debug)]
+pub struct Attach {
+    /// The volume.
+    pub volume: VolumeId,
+    /// This node.
+    pub node: NodeId,
+    /// What the controller side answered, as far as the CO passed it on.
+    pub publish_context: BTreeMap<String, String>,
+    /// What the volume's creator said.
+    pub volume_context: BTreeMap<String, String>,
+    /// Without writing.
+    pub read_only: bool,
+    /// Secrets of the call.
+    pub secrets: Secrets,
+    /// Until when the backend may try.
+    pub deadline: Deadline,
+}
+
+/// What a volume is on this node.
+#[derive(Debug)]
+pub enum Source {
+    /// A block device, held open, with its identity proved.
+    Device {
+        /// The device.
+        device: Device,
+        /// Whether the storage system knows the content to be blank (true) or written (false). A device that is known to be
+        /// written is never formatted, whatever its content looks like.
+        blank: Option<bool>,
+    },
+    /// A directory that is shown as it is.
+    Directory {
+        /// Where it is.
+        path: PathBuf,
+        /// Without writing.
+        read_only: bool,
+    },
+}

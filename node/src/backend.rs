@@ -1,0 +1,3 @@
+//! The backends: one file a storage system, each an implementation of [`Attacher`](crate::Attacher).
+
+pub mod local;

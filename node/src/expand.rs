@@ -1,0 +1,62 @@
+//! The node's part of an expansion: see the new size, and let the filesystem fill it.
+
+use std::path::PathBuf;
+
+use hawser_host::{Content, Host};
+use hawser_volume::{Bytes, Error, Kind, Result, SizeRange, VolumeId};
+
+use crate::attach::{Attach, Attacher, Source};
+use crate::view::View;
+
+/// A volume to be expanded on this node.
+#[derive(Debug)]
+pub(crate) struct Expand {
+    pub(crate) attach: Attach,
+    pub(crate) path: PathBuf,
+    pub(crate) range: Option<SizeRange>,
+}
+
+/// Expands a volume to the size that its backend has given it, and returns that.
+pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) -> Result<Bytes> {
+    let volume = &expand.attach.volume;
+    let path = mounted_path(host, attacher, volume, &expand.path)?;
+    let size = attacher.rescan(volume, &expand.attach.node)?;
+    if let Some(range) = expand.range
+        && size < range.required()
+    {
+        return Err(Error::unavailable(format!(
+            "volume {volume} has {size} on this node and {range} was asked for; ControllerExpandVolume comes first"
+        )));
+    }
+    let view = View::now(host, attacher, volume)?;
+    let Some(entry) = view.at(&path)? else { return Err(not_here(volume, &expand.path)) };
+    if entry.filesystem == "devtmpfs" || entry.filesystem == "tmpfs" || entry.super_read_only() {
+        return Ok(size);
+    }
+    if let Source::Device { device, .. } = attacher.attach(&expand.attach)?
+        && let Content::Filesystem(found) = host.probe(&device)?
+    {
+        host.grow(&path, found.filesystem, &device)?;
+    }
+    Ok(size)
+}
+
+/// The path as the kernel writes it, if this volume is mounted there: the path itself, or the device below a staging path.
+pub(crate) fn mounted_path(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId, path: &std::path::Path) -> Result<PathBuf> {
+    let resolved = host.resolve(path).map_err(|error| match error.kind() {
+        // csi-sanity asks with a relative path and wants NOT_FOUND.
+        Kind::NotFound | Kind::Invalid => not_here(volume, path),
+        _ => error,
+    })?;
+    let view = View::now(host, attacher, volume)?;
+    for candidate in [resolved.clone(), crate::stage::mount_point(&resolved, true)] {
+        if view.at(&candidate).is_ok_and(|entry| entry.is_some()) {
+            return Ok(candidate);
+        }
+    }
+    Err(not_here(volume, path))
+}
+
+fn not_here(volume: &VolumeId, path: &std::path::Path) -> Error {
+    Error::not_found(format!("volume {volume} is not mounted at {}", path.display()))
+}

@@ -1,0 +1,236 @@
+//! Staging: attach, look at what is there, format only what is blank, mount, grow; and the way back.
+
+use std::path::{Path, PathBuf};
+
+use hawser_host::{Content, Device, FormatOptions, Host, MountOptions, Shape};
+use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
+
+use crate::attach::{Attach, Attacher, Source};
+use crate::view::{View, unmount_all};
+
+/// The name, below the staging path of a raw block volume, at which its device is mounted.
+const DEVICE: &str = "device";
+
+/// A volume to be staged.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) attach: Attach,
+    pub(crate) access: Access,
+    pub(crate) path: PathBuf,
+}
+
+/// Where the mount of a staged volume is: for a raw device a file below the staging path, as a path cannot be both.
+pub(crate) fn mount_point(staging: &Path, block: bool) -> PathBuf {
+    if block { staging.join(DEVICE) } else { staging.to_path_buf() }
+}
+
+/// Stages a volume. What a failure leaves attached is detached again, so that a final error leaves nothing behind.
+pub(crate) fn stage(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage) -> Result<()> {
+    let volume = &stage.attach.volume;
+    let staging = match host.resolve(&stage.path) {
+        // Some COs expect the plugin to make the path.
+        Err(error) if error.kind() == Kind::NotFound => host.create_target(&stage.path, Shape::Directory)?.path().to_path_buf(),
+        path => path?,
+    };
+    if is_staged(host, attacher, stage, &staging)? {
+        return follow_up(host, attacher, stage, &staging);
+    }
+    let source = attacher.attach(&stage.attach)?;
+    let result = show(host, stage, &staging, source);
+    if result.is_err() {
+        let left = View::now(host, attacher, volume)?.everywhere()?.len();
+        if left == 0
+            && let Err(error) = attacher.detach(volume, &stage.attach.node, stage.attach.deadline)
+        {
+            tracing::warn!(volume = %volume, error = error.chain(), "could not detach after a failed stage; NodeUnstageVolume will");
+        }
+    }
+    result
+}
+
+/// Whether the volume is staged here in the wanted way; `AlreadyExists` when it is staged in another one.
+fn is_staged(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging: &Path) -> Result<bool> {
+    let volume = &stage.attach.volume;
+    let view = View::now(host, attacher, volume)?;
+    let block = stage.access.is_block();
+    let other = mount_point(staging, !block);
+    if view.at(&other).is_ok_and(|entry| entry.is_some()) {
+        let how = if block { "with a filesystem" } else { "as a raw device" };
+        return Err(Error::already_exists(format!("volume {volume} is staged at {} {how} already; unstage it first", staging.display())));
+    }
+    let Some(entry) = view.at(&mount_point(staging, block))? else { return Ok(false) };
+    let Some(mount) = stage.access.mount() else { return Ok(true) };
+    if let Some(wanted) = mount.filesystem
+        && entry.filesystem != wanted.as_str()
+        && Filesystem::ALL.iter().any(|fs| fs.as_str() == entry.filesystem)
+    {
+        return Err(Error::already_exists(format!(
+            "volume {volume} is staged at {} with {}, not {wanted}; unstage it first",
+            staging.display(),
+            entry.filesystem
+        )));
+    }
+    let options = MountOptions::parse(&mount.flags)?;
+    if entry.read_only() != (stage.attach.read_only || options.read_only) && !stage.attach.read_only {
+        return Err(Error::already_exists(format!(
+            "volume {volume} is staged at {} {}; unstage it first",
+            staging.display(),
+            if entry.read_only() { "read-only" } else { "for writing" }
+        )));
+    }
+    Ok(true)
+}
+
+/// What a repeated stage still has to see to: the group, and a size that has changed since.
+fn follow_up(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging: &Path) -> Result<()> {
+    let Some(mount) = stage.access.mount() else { return Ok(()) };
+    let Source::Device { device, .. } = attacher.attach(&stage.attach)? else { return Ok(()) };
+    if !device.read_only && !stage.attach.read_only {
+        if let Content::Filesystem(found) = host.probe(&device)? {
+            grow(host, staging, found.filesystem, &device);
+        }
+        give_to_group(host, stage, mount, staging)?;
+    }
+    Ok(())
+}
+
+fn show(host: &dyn Host, stage: &Stage, staging: &Path, source: Source) -> Result<()> {
+    match (source, &stage.access.kind) {
+        (Source::Device { device, .. }, AccessKind::Block) => {
+            host.create_target(staging, Shape::Directory)?;
+            let target = host.create_target(&mount_point(staging, true), Shape::File)?;
+            host.bind(&device.path, &target, &MountOptions::default())
+        }
+        (Source::Device { device, blank }, AccessKind::Mount(mount)) => {
+            show_filesystem(host, stage, mount, staging, &device, blank)
+        }
+        (Source::Directory { path, read_only }, AccessKind::Mount(mount)) => {
+            let options = MountOptions::parse(&mount.flags)?;
+            let read_only = read_only || options.read_only;
+            let target = host.create_target(staging, Shape::Directory)?;
+            host.bind(&path, &target, &options.with_read_only(read_only))?;
+            if !read_only {
+                give_to_group(host, stage, mount, staging)?;
+            }
+            Ok(())
+        }
+        (Source::Directory { .. }, AccessKind::Block) => {
+            Err(Error::invalid(format!("volume {} is a directory and cannot be a raw device", stage.attach.volume)))
+        }
+    }
+}
+
+fn show_filesystem(
+    host: &dyn Host,
+    stage: &Stage,
+    mount: &MountAccess,
+    staging: &Path,
+    device: &Device,
+    blank: Option<bool>,
+) -> Result<()> {
+    let volume = &stage.attach.volume;
+    let options = MountOptions::parse(&mount.flags)?;
+    let read_only = options.read_only || stage.attach.read_only || device.read_only;
+    let filesystem = match host.probe(device)? {
+        Content::Filesystem(found) => match mount.filesystem {
+            Some(wanted) if wanted != found.filesystem => {
+                return Err(Error::precondition(format!(
+                    "volume {volume} has {} and {wanted} was asked for; ask for {0}, or use a new volume: nothing is reformatted",
+                    found.filesystem
+                )));
+            }
+            _ => found.filesystem,
+        },
+        Content::Foreign(what) => {
+            return Err(Error::precondition(format!(
+                "volume {volume} is not blank ({what}) and is left as it is; use it as raw block, or wipe it if nobody needs it"
+            )));
+        }
+        content @ (Content::Blank | Content::Unfinished { .. }) => {
+            if matches!(content, Content::Blank) && blank == Some(false) {
+                return Err(Error::precondition(format!(
+                    "volume {volume} looks blank where it was read, but its storage holds data; it is left as it is"
+                )));
+            }
+            if read_only {
+                return Err(Error::precondition(format!(
+                    "volume {volume} has no filesystem yet and is wanted read-only; write to it first"
+                )));
+            }
+            format(host, stage, mount, device)?
+        }
+    };
+    if !read_only {
+        host.check(device, filesystem, stage.attach.deadline)?;
+    }
+    let target = host.create_target(staging, Shape::Directory)?;
+    host.mount(device, filesystem, &options.with_read_only(read_only), &target)?;
+    if !read_only {
+        grow(host, staging, filesystem, device);
+        give_to_group(host, stage, mount, staging)?;
+    }
+    Ok(())
+}
+
+/// A filesystem that is smaller than its device can be used; not to mount it would keep its data from its owner.
+fn grow(host: &dyn Host, staging: &Path, filesystem: Filesystem, device: &Device) {
+    if let Err(error) = host.grow(staging, filesystem, device) {
+        tracing::warn!(path = %staging.display(), error = error.chain(), "the filesystem stays smaller than its volume; NodeExpandVolume tries again");
+    }
+}
+
+fn format(host: &dyn Host, stage: &Stage, mount: &MountAccess, device: &Device) -> Result<Filesystem> {
+    let volume = &stage.attach.volume;
+    let (wishes, _) = MkfsParameters::take_from("volume_context", &mut stage.attach.volume_context.clone())?;
+    let filesystem = wishes.filesystem(mount.filesystem)?;
+    let options = FormatOptions { volume: volume.to_string(), arguments: wishes.arguments(filesystem)? };
+    tracing::info!(volume = %volume, %filesystem, device = %device.path.display(), "formatting a blank device");
+    host.format(device, filesystem, &options, stage.attach.deadline)?;
+    Ok(filesystem)
+}
+
+fn give_to_group(host: &dyn Host, stage: &Stage, mount: &MountAccess, staging: &Path) -> Result<()> {
+    match mount.group {
+        Some(group) => host.give_to_group(staging, group, stage.attach.deadline),
+        None => Ok(()),
+    }
+}
+
+/// Takes a volume off its staging path and off the node. Success when it was never staged.
+///
+/// The order keeps every byte: write out what is cached, unmount, prove that no mount is left, and only then let the backend
+/// flush and take away the device.
+pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach, path: &Path) -> Result<()> {
+    let volume = &attach.volume;
+    match host.resolve(path) {
+        Ok(staging) => {
+            let device = mount_point(&staging, true);
+            let view = View::now(host, attacher, volume)?;
+            if view.at(&device).is_ok_and(|entry| entry.is_some()) {
+                unmount_all(host, attacher, volume, &device)?;
+                host.remove_target(&device)?;
+            } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
+                host.sync(&staging)?;
+            }
+            unmount_all(host, attacher, volume, &staging)?;
+            // A call that was killed before it mounted may have left the file.
+            host.remove_target(&device)?;
+        }
+        Err(error) if error.kind() == Kind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    prove_unpublished(host, attacher, attach)?;
+    attacher.detach(volume, &attach.node, attach.deadline)
+}
+
+/// A target that is still published keeps the volume in use: saying otherwise would let it be attached elsewhere.
+fn prove_unpublished(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach) -> Result<()> {
+    let volume: &VolumeId = &attach.volume;
+    let view = View::now(host, attacher, volume)?;
+    let left = view.everywhere()?;
+    if left.is_empty() || attacher.is_shared_here(volume, &attach.node)? {
+        return Ok(());
+    }
+    let paths: Vec<String> = left.iter().map(|entry| entry.mount_point.display().to_string()).collect();
+    Err(Error::precondition(format!("volume {volume} is still published at {}; unpublish it there first", paths.join(", "))))
+}
