@@ -34,16 +34,18 @@ impl Backends {
     /// `Precondition` when it is not configured here: the object may well exist, so neither "not found" nor, for a deletion,
     /// "gone already" would be true.
     pub fn owner(&self, name: &BackendName) -> Result<&Arc<dyn Provisioner>> {
-        self.by_name.get(name).ok_or_else(|| {
-            Error::precondition(format!("backend {name} is not configured here; configured are {}", self.names()))
-        })
+        self.by_name
+            .get(name)
+            .ok_or_else(|| Error::precondition(format!("backend {name} is not configured here; configured are {}", self.names())))
     }
 
     /// The backend for something new; takes the parameter `backend` out of `parameters`.
     pub fn choose(&self, parameters: &mut BTreeMap<String, String>) -> Result<(BackendName, &Arc<dyn Provisioner>)> {
         let key = parameters.keys().find(|key| key.eq_ignore_ascii_case(PARAMETER)).cloned();
         let name = match key.and_then(|key| parameters.remove(&key)) {
-            Some(text) => text.parse::<BackendName>().map_err(|error| error.while_doing(format_args!("parameters: {PARAMETER:?}")))?,
+            Some(text) => {
+                text.parse::<BackendName>().map_err(|error| error.while_doing(format_args!("parameters: {PARAMETER:?}")))?
+            }
             None => self.default.clone().ok_or_else(|| {
                 Error::invalid(format!(
                     "parameters: {PARAMETER:?} is required, as several backends are configured; it is one of {}",
@@ -53,7 +55,10 @@ impl Backends {
         };
         match self.by_name.get_key_value(&name) {
             Some((name, backend)) => Ok((name.clone(), backend)),
-            None => Err(Error::invalid(format!("parameters: {PARAMETER:?} is {name}, which is not configured; it is one of {}", self.names()))),
+            None => Err(Error::invalid(format!(
+                "parameters: {PARAMETER:?} is {name}, which is not configured; it is one of {}",
+                self.names()
+            ))),
         }
     }
 

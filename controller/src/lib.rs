@@ -6,10 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-pub mod provision;
-pub mod backends;
-pub mod service;
 pub mod backend;
+pub mod backends;
+pub mod provision;
+pub mod service;
 
 pub use backends::Backends;
 pub use provision::Provisioner;

@@ -54,7 +54,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
     async fn expand(&self, id: &VolumeId, range: SizeRange, secrets: &Secrets, deadline: Deadline) -> Result<Expanded>;
 
     /// Changes properties. Either all or none of them; `Invalid` changes nothing.
-    async fn modify(&self, id: &VolumeId, parameters: BTreeMap<String, String>, secrets: &Secrets, deadline: Deadline) -> Result<()> {
+    async fn modify(
+        &self,
+        id: &VolumeId,
+        parameters: BTreeMap<String, String>,
+        secrets: &Secrets,
+        deadline: Deadline,
+    ) -> Result<()> {
         let _ = (parameters, secrets, deadline);
         Err(unsupported(id, "modification"))
     }
@@ -90,7 +96,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
     }
 
     /// Removes a group snapshot with its members; success when it does not exist. `Invalid` when `members` is not what it has.
-    async fn delete_group_snapshot(&self, id: &GroupSnapshotId, members: &[SnapshotId], secrets: &Secrets, deadline: Deadline) -> Result<()> {
+    async fn delete_group_snapshot(
+        &self,
+        id: &GroupSnapshotId,
+        members: &[SnapshotId],
+        secrets: &Secrets,
+        deadline: Deadline,
+    ) -> Result<()> {
         let _ = (members, secrets, deadline);
         Err(unsupported(id, "group snapshots"))
     }

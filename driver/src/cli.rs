@@ -10,11 +10,11 @@ use hawser_host::{Host, Linux};
 use hawser_volume::{Error, NodeId, Result};
 
 use crate::config::Config;
+use crate::demo;
 use crate::plugin::{Mode, Plugin};
 use crate::serve::{self, stop_signal};
 use crate::socket::{self, Socket};
 use crate::telemetry::{self, LogFormat};
-use crate::demo;
 
 /// Exit code for a command line or configuration that must be mended first (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -86,8 +86,12 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Serve(serve) => run_serve(serve),
-        Command::Config(ConfigCommand::Check { file }) => Config::load(Some(&file)).and_then(|_| print(&format!("{}: in order\n", file.display()))),
-        Command::Config(ConfigCommand::Show { config }) => Config::load(config.as_deref()).and_then(|config| print(&config.to_yaml()?)),
+        Command::Config(ConfigCommand::Check { file }) => {
+            Config::load(Some(&file)).and_then(|_| print(&format!("{}: in order\n", file.display())))
+        }
+        Command::Config(ConfigCommand::Show { config }) => {
+            Config::load(config.as_deref()).and_then(|config| print(&config.to_yaml()?))
+        }
         Command::Demo => runtime().and_then(|runtime| runtime.block_on(demo::run())),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -125,7 +129,9 @@ fn run_serve(arguments: Serve) -> Result<()> {
     telemetry::init(arguments.log_format, &arguments.log)?;
     let config = Config::load(arguments.config.as_deref())?;
     let endpoint = arguments.endpoint.as_ref().or(config.driver.endpoint.as_ref()).ok_or_else(|| {
-        Error::invalid("no endpoint: give --endpoint unix:///path/csi.sock, set CSI_ENDPOINT, or set driver.endpoint in the configuration")
+        Error::invalid(
+            "no endpoint: give --endpoint unix:///path/csi.sock, set CSI_ENDPOINT, or set driver.endpoint in the configuration",
+        )
     })?;
     let path = socket::endpoint(endpoint)?;
     let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;

@@ -142,7 +142,8 @@ impl Config {
     fn mistakes(&self) -> Vec<(String, String)> {
         let mut mistakes = Vec::new();
         if self.backends.is_empty() {
-            mistakes.push(("backends".to_owned(), "must have at least one backend; leave the key out for a local one".to_owned()));
+            mistakes
+                .push(("backends".to_owned(), "must have at least one backend; leave the key out for a local one".to_owned()));
         }
         if let Some(name) = &self.driver.default_backend
             && !self.backends.contains_key(name)

@@ -41,7 +41,9 @@ pub async fn run() -> Result<()> {
 
 async fn play(cast: &mut Cast<'_>, stage: &Stage) -> Result<()> {
     if cast.filesystem() != Filesystem::Ext4 {
-        crate::cli::print("This machine withholds CAP_SYS_RESOURCE, without which ext4 cannot grow while mounted: the demo takes xfs.\n\n")?;
+        crate::cli::print(
+            "This machine withholds CAP_SYS_RESOURCE, without which ext4 cannot grow while mounted: the demo takes xfs.\n\n",
+        )?;
     }
     cast.heading()?;
     let volume = cast.create("demo", Bytes::gib(1), None).await?;
@@ -59,7 +61,9 @@ async fn play(cast: &mut Cast<'_>, stage: &Stage) -> Result<()> {
         cast.expand("node-b", &volume, Bytes::gib(2), &target).await?;
         cast.act("the mounted filesystem is larger", "statvfs", "node-b", || grown(&target, before))?;
     } else {
-        crate::cli::print("(not grown: this machine withholds CAP_SYS_RESOURCE, and there is no mkfs.xfs to take xfs instead)\n")?;
+        crate::cli::print(
+            "(not grown: this machine withholds CAP_SYS_RESOURCE, and there is no mkfs.xfs to take xfs instead)\n",
+        )?;
     }
     let snapshot = cast.snapshot(&volume).await?;
     cast.act("write over the file", "write, fsync", "node-b", || write(&target.join("letter"), b"changed"))?;
@@ -95,7 +99,11 @@ fn space(path: &Path) -> Result<u64> {
 
 fn grown(path: &Path, before: u64) -> Result<()> {
     let now = space(path)?;
-    if now > before + before / 2 { Ok(()) } else { Err(Error::internal(format!("the filesystem had {before} bytes and has {now}"))) }
+    if now > before + before / 2 {
+        Ok(())
+    } else {
+        Err(Error::internal(format!("the filesystem had {before} bytes and has {now}")))
+    }
 }
 
 /// ext4, where this process may grow it.

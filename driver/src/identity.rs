@@ -26,7 +26,10 @@ pub struct Identity {
 
 #[async_trait]
 impl csi::identity_server::Identity for Identity {
-    async fn get_plugin_info(&self, _request: Request<csi::GetPluginInfoRequest>) -> Result<Response<csi::GetPluginInfoResponse>, Status> {
+    async fn get_plugin_info(
+        &self,
+        _request: Request<csi::GetPluginInfoRequest>,
+    ) -> Result<Response<csi::GetPluginInfoResponse>, Status> {
         Ok(Response::new(csi::GetPluginInfoResponse {
             name: self.name.to_string(),
             vendor_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -58,8 +58,13 @@ impl Plugin {
                         name.clone(),
                         Arc::new(hawser_controller::backend::local::Local::new(name.clone(), Arc::clone(&pool), prefix)),
                     );
-                    let attacher =
-                        hawser_node::backend::local::Local::new(name.clone(), pool, Arc::clone(host), prefix, local.max_volumes_per_node);
+                    let attacher = hawser_node::backend::local::Local::new(
+                        name.clone(),
+                        pool,
+                        Arc::clone(host),
+                        prefix,
+                        local.max_volumes_per_node,
+                    );
                     attachers.insert(name.clone(), Arc::new(attacher));
                 }
             }

@@ -34,7 +34,9 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
     served.map_err(|error| Error::unavailable("serve the socket").caused_by(error))
 }
 
-async fn router(plugin: &Plugin) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
+async fn router(
+    plugin: &Plugin,
+) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
     let reflection = || Reflection::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
     let failed = |error: tonic_reflection::server::Error| Error::internal("describe the services").caused_by(error);
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -51,7 +53,8 @@ async fn router(plugin: &Plugin) -> Result<tonic::transport::server::Router<towe
         router = router
             .add_service(csi::controller_server::ControllerServer::new(controller.clone()).max_decoding_message_size(REQUEST_MAX))
             .add_service(
-                csi::group_controller_server::GroupControllerServer::new(controller.clone()).max_decoding_message_size(REQUEST_MAX),
+                csi::group_controller_server::GroupControllerServer::new(controller.clone())
+                    .max_decoding_message_size(REQUEST_MAX),
             );
     }
     if let Some(node) = &plugin.node {

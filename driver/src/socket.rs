@@ -35,7 +35,9 @@ pub fn endpoint(text: &str) -> Result<PathBuf> {
         return Err(Error::invalid("the endpoint is empty; give unix:///path/csi.sock"));
     }
     if path.contains("://") {
-        return Err(Error::invalid(format!("endpoint {text:?} is not possible: CSI is served on unix sockets only, as in unix:///path/csi.sock")));
+        return Err(Error::invalid(format!(
+            "endpoint {text:?} is not possible: CSI is served on unix sockets only, as in unix:///path/csi.sock"
+        )));
     }
     if UnixAddr::new(path).is_err() {
         return Err(Error::invalid(format!("endpoint {text:?} is too long for a unix socket (at most 107 bytes)")));
@@ -49,8 +51,9 @@ impl Socket {
         let failed = |what: &str, errno: Errno| Error::unavailable(format!("{what} {}", path.display())).caused_by(errno);
         let group = group.map(group_id).transpose()?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent)
-                .map_err(|error| Error::unavailable(format!("make the directory {} for the socket", parent.display())).caused_by(error))?;
+            fs::create_dir_all(parent).map_err(|error| {
+                Error::unavailable(format!("make the directory {} for the socket", parent.display())).caused_by(error)
+            })?;
         }
         remove_stale(path)?;
         let address = UnixAddr::new(path).map_err(|errno| failed("listen at", errno))?;
@@ -100,7 +103,10 @@ fn group_id(text: &str) -> Result<Gid> {
 fn remove_stale(path: &Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        return Err(Error::precondition(format!("{} exists and is not a socket; remove it or choose another endpoint", path.display())));
+        return Err(Error::precondition(format!(
+            "{} exists and is not a socket; remove it or choose another endpoint",
+            path.display()
+        )));
     }
     let address = UnixAddr::new(path).map_err(|errno| Error::invalid(format!("endpoint {}", path.display())).caused_by(errno))?;
     let fd = stream_socket().map_err(|errno| Error::unavailable("make a socket").caused_by(errno))?;
@@ -109,7 +115,9 @@ fn remove_stale(path: &Path) -> Result<()> {
             .map_err(|error| Error::unavailable(format!("remove the stale socket {}", path.display())).caused_by(error)),
         Err(Errno::ENOENT) => Ok(()),
         // A full backlog (EAGAIN) is an answer, too.
-        Ok(()) | Err(_) => Err(Error::precondition(format!("another process serves {}; stop it or choose another endpoint", path.display()))),
+        Ok(()) | Err(_) => {
+            Err(Error::precondition(format!("another process serves {}; stop it or choose another endpoint", path.display())))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Logs: one span and one line for every RPC. Requests are never printed, so no secret is.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,11 +28,12 @@ pub enum LogFormat {
 
 /// Sends log lines to standard error. `filter` is a level (`info`) or `target=level,…`.
 pub fn init(format: LogFormat, filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Error::invalid(format!("--log {filter:?} is not a level (error, warn, info, debug, trace) or filter")).caused_by(error))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Error::invalid(format!("--log {filter:?} is not a level (error, warn, info, debug, trace) or filter")).caused_by(error)
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
     };
     done.map_err(|error| Error::internal(format!("begin logging: {error}")))

@@ -30,8 +30,9 @@ pub fn check(device: &Device, filesystem: Filesystem, deadline: Deadline) -> Res
 }
 
 fn e2fsck(device: &Device, deadline: Deadline) -> Result<()> {
-    // By descriptor: what is repaired must be what was looked at.
-    let outcome = Program::new("e2fsck").argument("-p").argument(path_for_children(&device.file)).run(deadline)?;
+    // By descriptor: what is repaired must be what was looked at. Forced, because errors that were only counted (the flag was
+    // cleared since) are otherwise passed over and stay counted.
+    let outcome = Program::new("e2fsck").arguments(["-p", "-f"]).argument(path_for_children(&device.file)).run(deadline)?;
     // e2fsck(8): bit 1 errors corrected, bit 2 corrected and the system should be rebooted if it was mounted, which it is not.
     match outcome.code {
         Some(0..=3) => {

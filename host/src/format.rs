@@ -33,7 +33,7 @@ use crate::device::{Device, reopen};
 use crate::errno::Attempt;
 use crate::scratch::{Scratch, Touch};
 use crate::signature::{self, Content};
-use crate::{ioctl, unfinished};
+use crate::{busy, ioctl, unfinished};
 
 /// How a filesystem is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -167,7 +167,9 @@ struct Exclusive {
 impl Exclusive {
     fn open(device: &Device) -> Result<Self> {
         let held = device.file.try_clone().attempt(|| "hold the device".into())?;
-        let file = match reopen(&held.into(), OFlags::RDWR | OFlags::EXCL) {
+        let held = held.into();
+        let open = || reopen(&held, OFlags::RDWR | OFlags::EXCL);
+        let file = match busy::asked_again(open, |errno| *errno == rustix::io::Errno::BUSY) {
             Err(rustix::io::Errno::BUSY) => {
                 return Err(Error::precondition("the device is in use: mounted, or being formatted")
                     .caused_by(std::io::Error::from(rustix::io::Errno::BUSY)));

@@ -39,10 +39,10 @@ fn ext4(root: &File, device: &Device) -> Result<bool> {
         return Ok(false);
     }
     rustix::fs::ext4_ioc_resize_fs(root, wanted).map_err(|errno| match errno {
-        rustix::io::Errno::PERM if !machine::may_grow_ext4() => {
-            Error::precondition("this process lacks CAP_SYS_RESOURCE, which the kernel asks for; give it to the node plugin, or use xfs or btrfs")
-                .caused_by(std::io::Error::from(errno))
-        }
+        rustix::io::Errno::PERM if !machine::may_grow_ext4() => Error::precondition(
+            "this process lacks CAP_SYS_RESOURCE, which the kernel asks for; give it to the node plugin, or use xfs or btrfs",
+        )
+        .caused_by(std::io::Error::from(errno)),
         // With errors recorded the kernel refuses, which e2fsck mends when the volume is next staged.
         rustix::io::Errno::PERM => Error::precondition("the kernel refuses to resize it; unmount and check it first")
             .caused_by(std::io::Error::from(errno)),

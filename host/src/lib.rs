@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
 mod errno;
+mod busy;
 mod ioctl;
 pub mod mountinfo;
 pub mod target;

@@ -46,18 +46,25 @@ pub fn attach(image: &Path, read_only: bool) -> Result<Device> {
     let file = open_image(image, read_only)?;
     let _lock = lock(image)?;
     let identity = Identity::of(&rustix::fs::fstat(&file).attempt(|| format!("stat {}", image.display()))?);
-    match bindings(&identity)?.as_slice() {
-        [] => bind(&file, &identity, image, read_only),
-        [one] => reuse(one, &identity, image, &file, read_only),
-        several => {
-            let names: Vec<String> = several.iter().map(|node| node.path.display().to_string()).collect();
-            Err(Error::precondition(format!(
-                "{} is bound to {}; detach all but one (losetup -d)",
-                image.display(),
-                names.join(" and ")
-            )))
+    // A binding that is found may go away before it is opened, when its last user ends just now; then it is looked for again.
+    for _ in 0..ATTEMPTS {
+        let found = match bindings(&identity)?.as_slice() {
+            [] => Some(bind(&file, &identity, image, read_only)?),
+            [one] => reuse(one, &identity, image, &file, read_only)?,
+            several => {
+                let names: Vec<String> = several.iter().map(|node| node.path.display().to_string()).collect();
+                return Err(Error::precondition(format!(
+                    "{} is bound to {}; detach all but one (losetup -d)",
+                    image.display(),
+                    names.join(" and ")
+                )));
+            }
+        };
+        if let Some(device) = found {
+            return Ok(device);
         }
     }
+    Err(Error::unavailable(format!("{} is attached and detached all the time by others", image.display())))
 }
 
 /// The loop devices that `image` is bound to: [`Host::loops_of`](crate::Host::loops_of).
@@ -222,10 +229,23 @@ impl Node {
 
     /// What is bound to it now, if anything.
     fn status(&self) -> Result<Option<LoopInfo>> {
-        match self.open(OFlags::RDONLY) {
-            Ok(file) => status(&file).attempt(|| format!("ask what {} is bound to", self.path.display())),
-            Err(error) if error.kind() == Kind::Unavailable && !self.sysfs().join("loop/backing_file").exists() => Ok(None),
-            Err(error) => Err(error),
+        match self.open_settled(OFlags::RDONLY)? {
+            Some(file) => status(&file).attempt(|| format!("ask what {} is bound to", self.path.display())),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens it, or says that nothing is bound to it. While a binding is being taken apart the kernel refuses to open the device
+    /// at all (ENXIO); that passes.
+    fn open_settled(&self, access: OFlags) -> Result<Option<File>> {
+        let patience = Deadline::after(PASSING);
+        loop {
+            match self.open(access) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() != Kind::Unavailable || patience.passed() => return Err(error),
+                Err(_) if !self.sysfs().join("loop/backing_file").exists() => return Ok(None),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
         }
     }
 }
@@ -273,7 +293,10 @@ fn bind(image: &File, identity: &Identity, path: &Path, read_only: bool) -> Resu
     for attempt in 0..ATTEMPTS {
         let index = ioctl::loop_free_number(&control).attempt(what)?;
         let node = Node::new(u32::try_from(index).map_err(|_| Error::internal("the kernel named a negative loop device"))?);
-        let file = node.open(access)?;
+        let Some(file) = node.open_settled(access)? else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
         let config = LoopConfig { fd, block_size: SECTOR, info, reserved: [0; 8] };
         match ioctl::loop_configure(&file, &config) {
             Ok(_) => {
@@ -295,19 +318,14 @@ fn bind(image: &File, identity: &Identity, path: &Path, read_only: bool) -> Resu
     Err(Error::unavailable(format!("{}: others took every free one {ATTEMPTS} times", what())))
 }
 
-/// Opens the device that the image is bound to already.
-fn reuse(node: &Node, identity: &Identity, image: &Path, file: &File, read_only: bool) -> Result<Device> {
+/// Opens the device that the image is bound to already; nothing when it is not bound any more.
+fn reuse(node: &Node, identity: &Identity, image: &Path, file: &File, read_only: bool) -> Result<Option<Device>> {
     let what = || format!("use {}, which {} is bound to", node.path.display(), image.display());
-    let device = node.open(if read_only { OFlags::RDONLY } else { OFlags::RDWR })?;
+    let access = if read_only { OFlags::RDONLY } else { OFlags::RDWR };
+    let Some(device) = node.open_settled(access)? else { return Ok(None) };
     // From here on the descriptor keeps the binding; what was true before it was opened has to be asked again.
     let info = status(&device).attempt(what)?.filter(|info| identity.matches(info, node));
-    let Some(mut info) = info else {
-        return Err(Error::unavailable(format!(
-            "{} was detached from {} just now; try again",
-            node.path.display(),
-            image.display()
-        )));
-    };
+    let Some(mut info) = info else { return Ok(None) };
     if info.offset != 0 || info.size_limit != 0 {
         return Err(Error::precondition(format!(
             "{} is bound to a part of {} only; detach it (losetup -d)",
@@ -333,9 +351,9 @@ fn reuse(node: &Node, identity: &Identity, image: &Path, file: &File, read_only:
     if usable > device.size.get() {
         ioctl::loop_set_capacity(&device.file).attempt(what)?;
         let size = device.current_size()?;
-        return Ok(Device { size, ..device });
+        return Ok(Some(Device { size, ..device }));
     }
-    Ok(device)
+    Ok(Some(device))
 }
 
 /// Tells the kernel to free the device; false when it is not bound to the image (any more).
@@ -347,7 +365,7 @@ fn free(node: &Node, identity: &Identity, image: &Path, deadline: Deadline) -> R
     };
     let patience = Deadline::after(PASSING.min(deadline.remaining()));
     let device = loop {
-        let file = node.open(OFlags::RDONLY)?;
+        let Some(file) = node.open_settled(OFlags::RDONLY)? else { return Ok(false) };
         if !status(&file).attempt(what)?.is_some_and(|info| identity.matches(&info, node)) {
             return Ok(false);
         }

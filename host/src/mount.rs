@@ -17,30 +17,22 @@ use crate::errno::{self, Attempt};
 use crate::mountinfo::MountTable;
 use crate::options::MountOptions;
 use crate::target::{Place, Target};
-use crate::{identity, ioctl, superblock};
+use crate::{busy, identity, ioctl, superblock};
 
 /// Mounts the filesystem of `device` at `target`: [`Host::mount`](crate::Host::mount).
 ///
-/// Two options are added here, each only when the kernel has refused to mount without it and the reason has been verified:
-/// - `nouuid` for an XFS whose UUID another mounted XFS has (a clone beside its origin);
-/// - `noload` (ext4), `norecovery` (xfs) or `rescue=nologreplay` (btrfs) for a read-only mount of a device that is itself
-///   read-only and whose journal is not empty. What is seen then is what was on the medium, without the last transactions.
+/// `nouuid` is added for an XFS whose UUID another mounted XFS has (a clone beside its origin), and only then. Nothing is added
+/// for a device that is itself read-only and whose journal is not empty: without its journal a filesystem may lack files that
+/// were synced long ago. It is `Precondition`, and whoever can do without says so (`noload`, `norecovery`, `rescue=nologreplay`).
 pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()> {
     let read_only = options.read_only || device.read_only;
     let options = &options.clone().with_read_only(read_only);
-    let mut added = Vec::new();
-    let mount = loop {
-        match detached(device, filesystem, options, &added) {
-            Ok(mount) => break mount,
-            Err(refusal) => match remedy(&refusal, device, filesystem, options)? {
-                Some(option) if !added.contains(&option) => {
-                    tracing::warn!(device = %device.path.display(), option = option.0, "mount needs an option more");
-                    added.push(option);
-                }
-                _ => return Err(refusal.into()),
-            },
-        }
-    };
+    let make = |nouuid| busy::asked_again(|| detached(device, filesystem, options, nouuid), |refusal| refusal.is(libc::EBUSY));
+    let mount = match make(false) {
+        Err(refusal) if filesystem == Filesystem::Xfs && refusal.is(libc::EINVAL) && has_mounted_twin(device)? => make(true),
+        other => other,
+    }
+    .map_err(|refusal| explain(refusal, device, filesystem))?;
     identity::verify(&mount, filesystem, device)?;
     attach(&mount, target)
 }
@@ -52,6 +44,10 @@ pub fn bind(source: &Path, target: &Target, options: &MountOptions) -> Result<()
     let stat = rustix::fs::fstat(&held).attempt(what)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         return Err(Error::precondition(format!("{} is a symbolic link, which is not followed", source.display())));
+    }
+    let is_directory = |mode| FileType::from_raw_mode(mode) == FileType::Directory;
+    if is_directory(stat.st_mode) != is_directory(rustix::fs::fstat(target).attempt(what)?.st_mode) {
+        return Err(Error::precondition(format!("{}: one is a directory, the other is not", what())));
     }
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = rustix::mount::open_tree(&held, c"", clone).attempt(what)?;
@@ -67,12 +63,14 @@ pub fn unmount(path: &Path) -> Result<()> {
         return Err(nothing());
     }
     // Not sys_mount::unmount: up to 3.1 its NOFOLLOW has the number of O_NOFOLLOW, which umount2(2) refuses.
-    rustix::mount::unmount(place.by_descriptor(), UnmountFlags::NOFOLLOW).map_err(io::Error::from).map_err(|cause| match cause.raw_os_error() {
-        Some(libc::EINVAL | libc::ENOENT) => nothing().caused_by(cause),
-        Some(libc::EBUSY) => {
-            Error::precondition(format!("{} is in use; end what uses it", place.path.display())).caused_by(cause)
+    rustix::mount::unmount(place.by_descriptor(), UnmountFlags::NOFOLLOW).map_err(io::Error::from).map_err(|cause| {
+        match cause.raw_os_error() {
+            Some(libc::EINVAL | libc::ENOENT) => nothing().caused_by(cause),
+            Some(libc::EBUSY) => {
+                Error::precondition(format!("{} is in use; end what uses it", place.path.display())).caused_by(cause)
+            }
+            _ => errno::error(format!("unmount {}", place.path.display()), cause),
         }
-        _ => errno::error(format!("unmount {}", place.path.display()), cause),
     })
 }
 
@@ -83,10 +81,28 @@ struct Refusal {
     cause: io::Error,
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        Error::new(refusal.kind, refusal.what).caused_by(refusal.cause)
+impl Refusal {
+    fn is(&self, errno: i32) -> bool {
+        self.cause.raw_os_error() == Some(errno)
     }
+}
+
+/// What a refusal means for whoever has to do something about it.
+fn explain(refusal: Refusal, device: &Device, filesystem: Filesystem) -> Error {
+    let mut what = refusal.what.clone();
+    if refusal.is(libc::EROFS) && device.is_protected().unwrap_or(false) {
+        let without = match filesystem {
+            Filesystem::Ext4 => "noload",
+            Filesystem::Xfs => "norecovery",
+            Filesystem::Btrfs => "rescue=nologreplay",
+        };
+        what.push_str(
+            ": its journal has to be replayed and the device is read-only; attach it for writing once, or mount it with ",
+        );
+        what.push_str(without);
+        what.push_str(" and do without what is in the journal");
+    }
+    Error::new(refusal.kind, what).caused_by(refusal.cause)
 }
 
 /// Makes a mount that is nowhere yet.
@@ -94,7 +110,7 @@ fn detached(
     device: &Device,
     filesystem: Filesystem,
     options: &MountOptions,
-    added: &[(&str, Option<&str>)],
+    nouuid: bool,
 ) -> std::result::Result<OwnedFd, Refusal> {
     let object = format!("{filesystem} of {}", device.path.display());
     let refused = |kind: fn(&io::Error) -> Kind, what: String, cause: rustix::io::Errno| {
@@ -108,9 +124,9 @@ fn detached(
         };
         refused(kind, format!("mount {object}: ask the kernel for {filesystem}"), errno)
     })?;
-    let superblock = options.superblock().chain(added.iter().copied());
     let read_only = options.read_only.then_some(("ro", None));
-    for (key, value) in superblock.chain(read_only) {
+    let nouuid = (nouuid && !options.has("nouuid")).then_some(("nouuid", None));
+    for (key, value) in options.superblock().chain(read_only).chain(nouuid) {
         let set = match value {
             Some(value) => rustix::mount::fsconfig_set_string(&context, key, value),
             None => rustix::mount::fsconfig_set_flag(&context, key),
@@ -144,24 +160,6 @@ fn detached(
 fn still_there(device: &Device) -> rustix::io::Result<()> {
     let found = DeviceNumber::from_dev(rustix::fs::stat(&device.path)?.st_rdev);
     if found == device.number { Ok(()) } else { Err(rustix::io::Errno::NXIO) }
-}
-
-/// The option that may make the kernel change its mind, if the reason for it holds.
-fn remedy(
-    refusal: &Refusal,
-    device: &Device,
-    filesystem: Filesystem,
-    options: &MountOptions,
-) -> Result<Option<(&'static str, Option<&'static str>)>> {
-    Ok(match (refusal.cause.raw_os_error(), filesystem) {
-        (Some(libc::EINVAL), Filesystem::Xfs) if !options.has("nouuid") && has_mounted_twin(device)? => Some(("nouuid", None)),
-        (Some(libc::EROFS), _) if options.read_only && device.is_protected()? => Some(match filesystem {
-            Filesystem::Ext4 => ("noload", None),
-            Filesystem::Xfs => ("norecovery", None),
-            Filesystem::Btrfs => ("rescue", Some("nologreplay")),
-        }),
-        _ => None,
-    })
 }
 
 /// Whether an XFS with the same UUID is mounted from another device, in whatever mount namespace.

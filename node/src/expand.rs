@@ -42,7 +42,12 @@ pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) 
 }
 
 /// The path as the kernel writes it, if this volume is mounted there: the path itself, or the device below a staging path.
-pub(crate) fn mounted_path(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId, path: &std::path::Path) -> Result<PathBuf> {
+pub(crate) fn mounted_path(
+    host: &dyn Host,
+    attacher: &dyn Attacher,
+    volume: &VolumeId,
+    path: &std::path::Path,
+) -> Result<PathBuf> {
     let resolved = host.resolve(path).map_err(|error| match error.kind() {
         // csi-sanity asks with a relative path and wants NOT_FOUND.
         Kind::NotFound | Kind::Invalid => not_here(volume, path),

@@ -18,10 +18,10 @@
 
 pub mod attach;
 pub mod backend;
+mod expand;
+mod publish;
 pub mod service;
 mod stage;
-mod publish;
-mod expand;
 mod stats;
 mod view;
 

@@ -29,9 +29,8 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
             publish.staging.display()
         ))
     };
-    let staging = host.resolve(&publish.staging).map_err(|error| {
-        if error.kind() == Kind::NotFound { not_staged() } else { error }
-    })?;
+    let staging =
+        host.resolve(&publish.staging).map_err(|error| if error.kind() == Kind::NotFound { not_staged() } else { error })?;
     let view = View::now(host, attacher, volume)?;
     let block = publish.access.is_block();
     let source = mount_point(&staging, block);
@@ -97,7 +96,9 @@ fn same_or_different(publish: &Publish, there: &MountEntry, read_only: bool, blo
 fn other_target<'v>(view: &'v View<'_>, staged: &MountEntry) -> Result<Option<&'v MountEntry>> {
     let everywhere = view.everywhere()?;
     Ok(everywhere.into_iter().find(|entry| {
-        entry.id != staged.id && entry.root == staged.root && (staged.peer_group.is_none() || entry.peer_group != staged.peer_group)
+        entry.id != staged.id
+            && entry.root == staged.root
+            && (staged.peer_group.is_none() || entry.peer_group != staged.peer_group)
     }))
 }
 

@@ -55,9 +55,16 @@ struct Inner {
 
 impl Node {
     /// The service over `backends`, whose calls take their turns in `queue`; makes the node known to each backend.
-    pub fn new(config: NodeConfig, backends: BTreeMap<BackendName, Arc<dyn Attacher>>, host: Arc<dyn Host>, queue: &Queue) -> Result<Self> {
+    pub fn new(
+        config: NodeConfig,
+        backends: BTreeMap<BackendName, Arc<dyn Attacher>>,
+        host: Arc<dyn Host>,
+        queue: &Queue,
+    ) -> Result<Self> {
         for (name, backend) in &backends {
-            backend.register(&config.id).map_err(|e| e.while_doing(format_args!("register node {} with backend {name}", config.id)))?;
+            backend
+                .register(&config.id)
+                .map_err(|e| e.while_doing(format_args!("register node {} with backend {name}", config.id)))?;
         }
         let inner = Inner {
             config,
@@ -77,7 +84,11 @@ impl Inner {
     fn attacher(&self, volume: &VolumeId) -> Result<Arc<dyn Attacher>> {
         self.backends.get(volume.backend()).cloned().ok_or_else(|| {
             let names: Vec<&str> = self.backends.keys().map(BackendName::as_str).collect();
-            Error::precondition(format!("backend {} is not configured on this node; configured are {}", volume.backend(), names.join(", ")))
+            Error::precondition(format!(
+                "backend {} is not configured on this node; configured are {}",
+                volume.backend(),
+                names.join(", ")
+            ))
         })
     }
 
@@ -127,23 +138,34 @@ impl Inner {
             ..self.attach(volume)
         };
         let (host, stage) = (Arc::clone(&self.host), Stage { attach, access, path });
-        let work = blocking(move || stage::stage(host.as_ref(), attacher.as_ref(), &stage).map(|()| csi::NodeStageVolumeResponse {}));
+        let work =
+            blocking(move || stage::stage(host.as_ref(), attacher.as_ref(), &stage).map(|()| csi::NodeStageVolumeResponse {}));
         self.stage.run(keys, &encoded, deadline, work).await
     }
 
-    async fn unstage(&self, request: csi::NodeUnstageVolumeRequest, deadline: Deadline) -> Result<csi::NodeUnstageVolumeResponse> {
+    async fn unstage(
+        &self,
+        request: csi::NodeUnstageVolumeRequest,
+        deadline: Deadline,
+    ) -> Result<csi::NodeUnstageVolumeResponse> {
         let encoded = request.encode_to_vec();
-        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
+        request::required("volume_id", &request.volume_id)?;
         let path = request::path("staging_target_path", &request.staging_target_path)?;
+        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         let attacher = self.attacher(&volume)?;
         let keys = self.keys(&volume);
         let (host, attach) = (Arc::clone(&self.host), self.attach(volume));
-        let work =
-            blocking(move || stage::unstage(host.as_ref(), attacher.as_ref(), &attach, &path).map(|()| csi::NodeUnstageVolumeResponse {}));
+        let work = blocking(move || {
+            stage::unstage(host.as_ref(), attacher.as_ref(), &attach, &path).map(|()| csi::NodeUnstageVolumeResponse {})
+        });
         self.unstage.run(keys, &encoded, deadline, work).await
     }
 
-    async fn publish(&self, request: csi::NodePublishVolumeRequest, deadline: Deadline) -> Result<csi::NodePublishVolumeResponse> {
+    async fn publish(
+        &self,
+        request: csi::NodePublishVolumeRequest,
+        deadline: Deadline,
+    ) -> Result<csi::NodePublishVolumeResponse> {
         let encoded = request.encode_to_vec();
         request::required("volume_id", &request.volume_id)?;
         let target = request::path("target_path", &request.target_path)?;
@@ -151,7 +173,9 @@ impl Inner {
         let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         if request.staging_target_path.is_empty() {
             // CSI spec, NodePublishVolume: FAILED_PRECONDITION when the plugin stages and no staging path is set.
-            return Err(Error::precondition("staging_target_path is required: this plugin stages volumes before it publishes them"));
+            return Err(Error::precondition(
+                "staging_target_path is required: this plugin stages volumes before it publishes them",
+            ));
         }
         let staging = request::path("staging_target_path", &request.staging_target_path)?;
         parameters::check_map("publish_context", &request.publish_context)?;
@@ -160,15 +184,21 @@ impl Inner {
         let keys = self.keys(&volume);
         let host = Arc::clone(&self.host);
         let publish = Publish { volume, access, staging, target, read_only: request.readonly };
-        let work =
-            blocking(move || publish::publish(host.as_ref(), attacher.as_ref(), &publish).map(|()| csi::NodePublishVolumeResponse {}));
+        let work = blocking(move || {
+            publish::publish(host.as_ref(), attacher.as_ref(), &publish).map(|()| csi::NodePublishVolumeResponse {})
+        });
         self.publish.run(keys, &encoded, deadline, work).await
     }
 
-    async fn unpublish(&self, request: csi::NodeUnpublishVolumeRequest, deadline: Deadline) -> Result<csi::NodeUnpublishVolumeResponse> {
+    async fn unpublish(
+        &self,
+        request: csi::NodeUnpublishVolumeRequest,
+        deadline: Deadline,
+    ) -> Result<csi::NodeUnpublishVolumeResponse> {
         let encoded = request.encode_to_vec();
-        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
+        request::required("volume_id", &request.volume_id)?;
         let target = request::path("target_path", &request.target_path)?;
+        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         let attacher = self.attacher(&volume)?;
         let keys = self.keys(&volume);
         let host = Arc::clone(&self.host);
@@ -180,8 +210,9 @@ impl Inner {
 
     async fn expand(&self, request: csi::NodeExpandVolumeRequest, deadline: Deadline) -> Result<csi::NodeExpandVolumeResponse> {
         let encoded = request.encode_to_vec();
-        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
+        request::required("volume_id", &request.volume_id)?;
         let path = PathBuf::from(request::required("volume_path", &request.volume_path)?);
+        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         let range = request.capacity_range.map(|range| SizeRange::new(range.required_bytes, range.limit_bytes)).transpose()?;
         let attacher = self.attacher(&volume)?;
         let keys = self.keys(&volume);
@@ -205,11 +236,16 @@ impl Inner {
     }
 
     async fn get_stats(&self, request: csi::NodeGetVolumeStatsRequest) -> Result<csi::NodeGetVolumeStatsResponse> {
-        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
+        request::required("volume_id", &request.volume_id)?;
         let path = PathBuf::from(request::required("volume_path", &request.volume_path)?);
+        let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         let stats = self.stats(volume, path).await?;
         let usage = match stats.size {
-            Size::Device(size) => vec![csi::VolumeUsage { total: size.to_proto(), unit: csi::volume_usage::Unit::Bytes.into(), ..Default::default() }],
+            Size::Device(size) => vec![csi::VolumeUsage {
+                total: size.to_proto(),
+                unit: csi::volume_usage::Unit::Bytes.into(),
+                ..Default::default()
+            }],
             Size::Filesystem(usage) => {
                 let space = |space: hawser_host::usage::Space, unit: csi::volume_usage::Unit| csi::VolumeUsage {
                     available: to_proto(space.available),
@@ -229,7 +265,8 @@ impl Inner {
 
     async fn volume_health(&self, request: csi::NodeGetVolumeHealthRequest) -> Result<csi::NodeGetVolumeHealthResponse> {
         let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
-        let text = if request.volume_publish_path.is_empty() { &request.staging_target_path } else { &request.volume_publish_path };
+        let text =
+            if request.volume_publish_path.is_empty() { &request.staging_target_path } else { &request.volume_publish_path };
         let path = PathBuf::from(request::required("volume_publish_path or staging_target_path", text)?);
         let trouble = match self.stats(volume.clone(), path).await {
             Ok(stats) => stats.trouble.map(|message| ("FilesystemReadOnly", message)),
@@ -291,7 +328,10 @@ fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
 
 #[async_trait]
 impl csi::node_server::Node for Node {
-    async fn node_stage_volume(&self, request: Request<csi::NodeStageVolumeRequest>) -> Result<Response<csi::NodeStageVolumeResponse>, Status> {
+    async fn node_stage_volume(
+        &self,
+        request: Request<csi::NodeStageVolumeRequest>,
+    ) -> Result<Response<csi::NodeStageVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
         answer(self.inner.stage(request.into_inner(), deadline).await)
     }
@@ -342,7 +382,10 @@ impl csi::node_server::Node for Node {
         Ok(Response::new(self.inner.capabilities()))
     }
 
-    async fn node_get_info(&self, _request: Request<csi::NodeGetInfoRequest>) -> Result<Response<csi::NodeGetInfoResponse>, Status> {
+    async fn node_get_info(
+        &self,
+        _request: Request<csi::NodeGetInfoRequest>,
+    ) -> Result<Response<csi::NodeGetInfoResponse>, Status> {
         Ok(Response::new(self.inner.info()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hawser_host::{Content, Device, FormatOptions, Host, MountOptions, Shape};
+use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape};
 use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
@@ -32,8 +32,8 @@ pub(crate) fn stage(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage) -> 
         Err(error) if error.kind() == Kind::NotFound => host.create_target(&stage.path, Shape::Directory)?.path().to_path_buf(),
         path => path?,
     };
-    if is_staged(host, attacher, stage, &staging)? {
-        return follow_up(host, attacher, stage, &staging);
+    if let Some(entry) = staged(&View::now(host, attacher, volume)?, stage, &staging)? {
+        return stage_again(host, attacher, stage, &staging, &entry);
     }
     let source = attacher.attach(&stage.attach)?;
     let result = show(host, stage, &staging, source);
@@ -48,46 +48,55 @@ pub(crate) fn stage(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage) -> 
     result
 }
 
-/// Whether the volume is staged here in the wanted way; `AlreadyExists` when it is staged in another one.
-fn is_staged(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging: &Path) -> Result<bool> {
+/// The mount under which the volume is staged at this path; `AlreadyExists` when it is staged there as something else.
+fn staged(view: &View<'_>, stage: &Stage, staging: &Path) -> Result<Option<MountEntry>> {
     let volume = &stage.attach.volume;
-    let view = View::now(host, attacher, volume)?;
     let block = stage.access.is_block();
-    let other = mount_point(staging, !block);
-    if view.at(&other).is_ok_and(|entry| entry.is_some()) {
-        let how = if block { "with a filesystem" } else { "as a raw device" };
-        return Err(Error::already_exists(format!("volume {volume} is staged at {} {how} already; unstage it first", staging.display())));
+    let already = |how: &str| {
+        Error::already_exists(format!("volume {volume} is staged at {} {how} already; unstage it first", staging.display()))
+    };
+    if view.at(&mount_point(staging, !block)).is_ok_and(|entry| entry.is_some()) {
+        return Err(already(if block { "with a filesystem" } else { "as a raw device" }));
     }
-    let Some(entry) = view.at(&mount_point(staging, block))? else { return Ok(false) };
-    let Some(mount) = stage.access.mount() else { return Ok(true) };
-    if let Some(wanted) = mount.filesystem
+    let Some(entry) = view.at(&mount_point(staging, block))? else { return Ok(None) };
+    if let Some(wanted) = stage.access.mount().and_then(|mount| mount.filesystem)
         && entry.filesystem != wanted.as_str()
         && Filesystem::ALL.iter().any(|fs| fs.as_str() == entry.filesystem)
     {
-        return Err(Error::already_exists(format!(
-            "volume {volume} is staged at {} with {}, not {wanted}; unstage it first",
-            staging.display(),
-            entry.filesystem
-        )));
+        return Err(already(&format!("with {}, not {wanted},", entry.filesystem)));
     }
-    let options = MountOptions::parse(&mount.flags)?;
-    if entry.read_only() != (stage.attach.read_only || options.read_only) && !stage.attach.read_only {
-        return Err(Error::already_exists(format!(
-            "volume {volume} is staged at {} {}; unstage it first",
-            staging.display(),
-            if entry.read_only() { "read-only" } else { "for writing" }
-        )));
-    }
-    Ok(true)
+    Ok(Some(entry.clone()))
 }
 
-/// What a repeated stage still has to see to: the group, and a size that has changed since.
-fn follow_up(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging: &Path) -> Result<()> {
+/// A stage of what is staged: checks that it is staged as wanted, and sees to what may have changed since, the size and the group.
+fn stage_again(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging: &Path, entry: &MountEntry) -> Result<()> {
     let Some(mount) = stage.access.mount() else { return Ok(()) };
-    let Source::Device { device, .. } = attacher.attach(&stage.attach)? else { return Ok(()) };
-    if !device.read_only && !stage.attach.read_only {
-        if let Content::Filesystem(found) = host.probe(&device)? {
-            grow(host, staging, found.filesystem, &device);
+    let volume = &stage.attach.volume;
+    let source = attacher.attach(&stage.attach)?;
+    let cannot_write = match &source {
+        Source::Device { device, .. } => device.read_only,
+        Source::Directory { read_only, .. } => *read_only,
+    };
+    let wanted = cannot_write || stage.attach.read_only || MountOptions::parse(&mount.flags)?.read_only;
+    if wanted != entry.read_only() {
+        // Nobody asked for a read-only filesystem, and its mount says that it can be written.
+        if !wanted && !entry.options.iter().any(|option| option == "ro") {
+            return Err(Error::internal(format!(
+                "the {} of volume {volume} has become read-only, which it does after an I/O error; see the kernel log, then unstage it",
+                entry.filesystem
+            )));
+        }
+        return Err(Error::already_exists(format!(
+            "volume {volume} is staged at {} {} already; unstage it first",
+            staging.display(),
+            if wanted { "for writing" } else { "read-only" }
+        )));
+    }
+    if !wanted {
+        if let Source::Device { device, .. } = &source
+            && let Content::Filesystem(found) = host.probe(device)?
+        {
+            grow(host, staging, found.filesystem, device);
         }
         give_to_group(host, stage, mount, staging)?;
     }

@@ -33,8 +33,12 @@ pub(crate) fn stats(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId,
         return Ok(Stats { size: Size::Device(host.open_device(&path, true)?.size), trouble: None });
     }
     // ext4 turns a superblock read-only when it has found an error; then the mount still says "rw".
-    let trouble = entry.filter(|entry| entry.super_read_only() && !entry.options.iter().any(|option| option == "ro")).map(|entry| {
-        format!("the {} filesystem has become read-only, which it does after an I/O error; see the kernel log", entry.filesystem)
-    });
+    let trouble =
+        entry.filter(|entry| entry.super_read_only() && !entry.options.iter().any(|option| option == "ro")).map(|entry| {
+            format!(
+                "the {} filesystem has become read-only, which it does after an I/O error; see the kernel log",
+                entry.filesystem
+            )
+        });
     Ok(Stats { size: Size::Filesystem(host.usage(&path)?), trouble })
 }

@@ -44,7 +44,12 @@ impl Pool {
     ///
     /// Mounted filesystems are frozen together for the moment of the cut. `Precondition` for a raw device that is in use: it
     /// cannot be made to stand still from here.
-    pub fn create_group(self: &Arc<Self>, name: &ObjectName, sources: &[String], deadline: Deadline) -> Result<(GroupRecord, Vec<SnapshotRecord>)> {
+    pub fn create_group(
+        self: &Arc<Self>,
+        name: &ObjectName,
+        sources: &[String],
+        deadline: Deadline,
+    ) -> Result<(GroupRecord, Vec<SnapshotRecord>)> {
         self.require_images("group snapshots")?;
         let mut sources = sources.to_vec();
         sources.sort_unstable();

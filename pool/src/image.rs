@@ -30,13 +30,8 @@ pub(crate) enum Taken {
 
 /// Creates an empty image of `size`.
 pub(crate) fn create(path: &Path, size: Bytes) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| io("make", path, e))?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(|e| io("make", path, e))?;
     file.set_len(size.get()).map_err(|e| io(format_args!("make {size} of"), path, e))?;
     Ok(file)
 }

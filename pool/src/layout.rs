@@ -148,7 +148,10 @@ mod tests {
     fn an_image_path_names_its_volume() {
         let layout = Layout::new("/pool".into());
         let digest = "0123456789abcdef0123456789abcdef";
-        assert_eq!(layout.volume_of(Path::new(&format!("/pool/volumes/{digest}/image"))), Some(ObjectPath::Current(digest.into())));
+        assert_eq!(
+            layout.volume_of(Path::new(&format!("/pool/volumes/{digest}/image"))),
+            Some(ObjectPath::Current(digest.into()))
+        );
         let trashed = format!("/pool/trash/{digest}-01234567/image");
         assert!(matches!(layout.volume_of(Path::new(&trashed)), Some(ObjectPath::Trashed(id)) if id.incarnation == "01234567"));
         for other in ["/pool/snapshots/x/image", "/other/volumes/x/image", "/pool/volumes/x", "/pool/volumes/x/image/y"] {

@@ -29,18 +29,18 @@
 
 #![forbid(unsafe_code)]
 
-mod config;
-mod layout;
-mod record;
-mod store;
-mod image;
-mod capacity;
-mod volume;
 mod attachment;
-mod snapshot;
+mod capacity;
+mod config;
 mod group;
+mod image;
+mod layout;
 mod node;
+mod record;
+mod snapshot;
+mod store;
 mod sweep;
+mod volume;
 
 pub use attachment::{Attachment, Claim};
 pub use capacity::Capacity;

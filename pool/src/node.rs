@@ -23,8 +23,7 @@ struct NodeRecord {
 impl Pool {
     /// Makes `node` known; called when the node service starts.
     pub fn register_node(&self, node: &NodeId) -> Result<()> {
-        let record =
-            NodeRecord { node: node.clone(), hostname: machine::hostname()?, boot: machine::boot_id()?, since: now() };
+        let record = NodeRecord { node: node.clone(), hostname: machine::hostname()?, boot: machine::boot_id()?, since: now() };
         let text = serde_json::to_vec_pretty(&record).map_err(|e| Error::internal("encode the node record").caused_by(e))?;
         durable::write(&self.node_path(node), &text)
     }

@@ -116,7 +116,11 @@ impl Pool {
                 snapshot.save()
             })();
             if let Err(error) = result {
-                tracing::error!(snapshot = snapshot.record.id, error = error.chain(), "copying the snapshot failed; the next CreateSnapshot resumes it");
+                tracing::error!(
+                    snapshot = snapshot.record.id,
+                    error = error.chain(),
+                    "copying the snapshot failed; the next CreateSnapshot resumes it"
+                );
             }
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot-copy".to_owned()).spawn(copy) {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::LocalConfig;
 use crate::capacity::{Ledger, STEP};
+use crate::config::LocalConfig;
 use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf};
 use crate::record::{FORMAT, VolumeRecord};
 
@@ -100,7 +100,9 @@ pub(crate) fn io(what: impl std::fmt::Display, path: &Path, error: std::io::Erro
     let text = format!("{what} {}", path.display());
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::exhausted(format!("{text}: no space left")).caused_by(error),
-        ErrorKind::FileTooLarge => Error::out_of_range(format!("{text}: the filesystem cannot hold a file of that size")).caused_by(error),
+        ErrorKind::FileTooLarge => {
+            Error::out_of_range(format!("{text}: the filesystem cannot hold a file of that size")).caused_by(error)
+        }
         ErrorKind::NotFound => Error::not_found(text).caused_by(error),
         _ => Error::internal(text).caused_by(error),
     }
@@ -108,7 +110,8 @@ pub(crate) fn io(what: impl std::fmt::Display, path: &Path, error: std::io::Erro
 
 pub(crate) fn write_record(folder: &Path, record: &impl Serialize) -> Result<()> {
     let path = folder.join(RECORD);
-    let text = serde_json::to_vec_pretty(record).map_err(|e| Error::internal(format!("encode {}", path.display())).caused_by(e))?;
+    let text =
+        serde_json::to_vec_pretty(record).map_err(|e| Error::internal(format!("encode {}", path.display())).caused_by(e))?;
     durable::write(&path, &text)
 }
 
@@ -121,7 +124,8 @@ pub(crate) fn read_record<R: DeserializeOwned>(folder: &Path) -> Result<Option<R
         Err(error) => return Err(io("read", &path, error)),
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        Error::internal(format!("{} is not a record that this version understands; it is left as it is", path.display())).caused_by(error)
+        Error::internal(format!("{} is not a record that this version understands; it is left as it is", path.display()))
+            .caused_by(error)
     })
 }
 
@@ -198,7 +202,9 @@ impl Pool {
     /// The volume whose directory `mount` shows, in a pool of directories.
     pub fn volume_of_mount(&self, mount: &MountEntry) -> Result<Option<String>> {
         let Some(name) = mount.root.file_name().filter(|name| *name == crate::layout::DATA) else { return Ok(None) };
-        let Some(digest) = mount.root.parent().and_then(Path::file_name).and_then(|digest| digest.to_str()) else { return Ok(None) };
+        let Some(digest) = mount.root.parent().and_then(Path::file_name).and_then(|digest| digest.to_str()) else {
+            return Ok(None);
+        };
         // The root of a mount is a path within its filesystem; it is ours if our path for that volume leads to the same place.
         let directory = self.layout.object(Shelf::Volumes, digest).join(name);
         match self.host.mounts()?.locate(&directory) {
@@ -321,7 +327,9 @@ fn create_pool(layout: &Layout, kind: Kind) -> Result<PoolRecord> {
             )));
         }
     }
-    for folder in Shelf::ALL.iter().map(|shelf| layout.shelf(*shelf)).chain([layout.nodes(), layout.new_objects(), layout.trash()]) {
+    for folder in
+        Shelf::ALL.iter().map(|shelf| layout.shelf(*shelf)).chain([layout.nodes(), layout.new_objects(), layout.trash()])
+    {
         fs::create_dir_all(&folder).map_err(|e| io("make", &folder, e))?;
     }
     let record = PoolRecord { format: FORMAT, id: Uuid::new_v4(), kind };

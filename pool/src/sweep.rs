@@ -59,7 +59,8 @@ impl Pool {
                 continue;
             }
             let content = self.content(&volume);
-            let Some(_lock) = content.parent().map(|folder| FileLock::try_acquire(&folder.join(LOCK))).transpose()?.flatten() else {
+            let Some(_lock) = content.parent().map(|folder| FileLock::try_acquire(&folder.join(LOCK))).transpose()?.flatten()
+            else {
                 continue;
             };
             for path in image::mount_points(self.host.as_ref(), &content)? {

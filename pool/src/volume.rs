@@ -59,7 +59,11 @@ impl Pool {
     /// Nothing when somebody else took the name meanwhile.
     fn try_create(&self, new: &NewVolume, deadline: Deadline) -> Result<Option<VolumeRecord>> {
         let origin_size = new.origin.as_ref().map(|origin| self.origin_size(origin)).transpose()?.unwrap_or_default();
-        let size = new.range.fit(&self.size_rule(new.min.max(origin_size))?)?;
+        let mut rule = self.size_rule(new.min.max(origin_size))?;
+        if new.origin.is_some() {
+            rule.default = rule.min;
+        }
+        let size = new.range.fit(&rule)?;
         self.promise(size)?;
         let id = NativeId::fresh(&new.name);
         let record = VolumeRecord {
@@ -173,10 +177,7 @@ impl Pool {
             return Ok(size);
         }
         if range.required() < size {
-            return Err(Error::out_of_range(format!(
-                "volume {}:{id} has {size} and cannot shrink to {range}",
-                self.backend
-            )));
+            return Err(Error::out_of_range(format!("volume {}:{id} has {size} and cannot shrink to {range}", self.backend)));
         }
         let wanted = range.fit(&self.size_rule(size)?)?;
         self.promise(wanted.saturating_sub(size))?;

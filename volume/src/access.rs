@@ -123,9 +123,9 @@ impl AccessMode {
             Ok(Mode::MultiNodeMultiWriter) => Ok(AccessMode::MultiNodeMultiWriter),
             Ok(Mode::SingleNodeSingleWriter) => Ok(AccessMode::SingleNodeSingleWriter),
             Ok(Mode::SingleNodeMultiWriter) => Ok(AccessMode::SingleNodeMultiWriter),
-            Ok(Mode::Unknown) | Err(_) => {
-                Err(Error::invalid(format!("volume_capability.access_mode.mode is {number}; give one of the spec's modes 1 to 7")))
-            }
+            Ok(Mode::Unknown) | Err(_) => Err(Error::invalid(format!(
+                "volume_capability.access_mode.mode is {number}; give one of the spec's modes 1 to 7"
+            ))),
         }
     }
 }
@@ -225,16 +225,21 @@ impl TryFrom<&csi::volume_capability::MountVolume> for MountAccess {
         if length > MOUNT_FLAGS_MAX {
             return Err(Error::invalid(format!("mount_flags have {length} bytes; at most {MOUNT_FLAGS_MAX} are allowed")));
         }
-        let flags: Vec<String> =
-            mount.mount_flags.iter().flat_map(|flag| flag.split(',')).map(|f| f.trim().to_owned()).filter(|f| !f.is_empty()).collect();
+        let flags: Vec<String> = mount
+            .mount_flags
+            .iter()
+            .flat_map(|flag| flag.split(','))
+            .map(|f| f.trim().to_owned())
+            .filter(|f| !f.is_empty())
+            .collect();
         if flags.iter().any(|flag| flag.chars().any(char::is_control)) {
             return Err(Error::invalid("mount_flags have control characters; remove them"));
         }
         let group = match mount.volume_mount_group.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| {
-                Error::invalid(format!("volume_mount_group {text:?} is not a numeric group id"))
-            })?),
+            text => {
+                Some(text.parse().map_err(|_| Error::invalid(format!("volume_mount_group {text:?} is not a numeric group id")))?)
+            }
         };
         Ok(Self { filesystem, flags, group })
     }

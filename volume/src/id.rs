@@ -278,7 +278,8 @@ mod tests {
 
     #[test]
     fn ids_that_could_leave_a_directory_are_refused() {
-        for bad in ["", ":", "a:", ":b", "local:..", "local:.", "local:a/b", "local:a:b", "local:a\0", "../x:y", "-a:b", "local"] {
+        for bad in ["", ":", "a:", ":b", "local:..", "local:.", "local:a/b", "local:a:b", "local:a\0", "../x:y", "-a:b", "local"]
+        {
             assert!(bad.parse::<VolumeId>().is_err(), "{bad:?}");
         }
         assert!(format!("local:{}", "x".repeat(122)).parse::<VolumeId>().is_ok());

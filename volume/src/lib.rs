@@ -7,26 +7,26 @@
 
 #![forbid(unsafe_code)]
 
-pub mod id;
-pub mod bytes;
 pub mod access;
-pub mod topology;
-pub mod parameters;
+pub mod bytes;
+pub mod capability;
+pub mod deadline;
+pub mod error;
+pub mod id;
 pub mod mkfs;
+pub mod parameters;
+pub mod queue;
 pub mod request;
 pub mod secrets;
-pub mod capability;
-pub mod error;
 pub mod status;
-pub mod deadline;
-pub mod queue;
+pub mod topology;
 
 pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
 pub use bytes::{Bytes, SizeRange, SizeRule};
 pub use capability::{Capabilities, Expansion, SpecLevel};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
-pub use mkfs::MkfsParameters;
 pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
+pub use mkfs::MkfsParameters;
 pub use secrets::Secrets;
 pub use topology::{Segments, TopologyRequirement};

@@ -38,10 +38,12 @@ pub struct MkfsParameters {
 impl MkfsParameters {
     /// Takes the keys that belong here out of `map` and reads them; returns them as they were written, too.
     pub fn take_from(field: &str, map: &mut BTreeMap<String, String>) -> Result<(Self, BTreeMap<String, String>)> {
-        let (ours, rest) = std::mem::take(map).into_iter().partition(|(key, _)| KEYS.iter().any(|known| known.eq_ignore_ascii_case(key)));
+        let (ours, rest) =
+            std::mem::take(map).into_iter().partition(|(key, _)| KEYS.iter().any(|known| known.eq_ignore_ascii_case(key)));
         *map = rest;
         let read: Self = parameters::read(field, &ours)?;
-        let powers = [("blockSize", read.block_size), ("inodeSize", read.inode_size), ("ext4ClusterSize", read.ext4_cluster_size)];
+        let powers =
+            [("blockSize", read.block_size), ("inodeSize", read.inode_size), ("ext4ClusterSize", read.ext4_cluster_size)];
         for (key, value) in powers {
             if value.is_some_and(|value| !value.is_power_of_two() || value < 128) {
                 return Err(Error::invalid(format!("{field}: {key:?} must be a power of two of at least 128")));

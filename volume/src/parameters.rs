@@ -31,7 +31,9 @@ pub fn without_co_keys(map: &BTreeMap<String, String>) -> BTreeMap<String, Strin
 pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<()> {
     let length: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
     if length > MAP_MAX {
-        return Err(Error::invalid(format!("{field} has {length} bytes; at most {MAP_MAX} are allowed for keys and values together")));
+        return Err(Error::invalid(format!(
+            "{field} has {length} bytes; at most {MAP_MAX} are allowed for keys and values together"
+        )));
     }
     match map.iter().find(|(key, value)| key.chars().chain(value.chars()).any(char::is_control)) {
         Some((key, _)) => Err(Error::invalid(format!("{field}: the entry {key:?} has control characters; remove them"))),
@@ -90,7 +92,8 @@ impl<'de> Deserializer<'de> for Parameters<'_> {
         if unknown.is_empty() {
             return visitor.visit_map(MapDeserializer::new(known.into_iter()));
         }
-        let accepted = if fields.is_empty() { "none is accepted".to_owned() } else { format!("accepted are {}", fields.join(", ")) };
+        let accepted =
+            if fields.is_empty() { "none is accepted".to_owned() } else { format!("accepted are {}", fields.join(", ")) };
         Err(Mistake(format!("unknown {}; {accepted}", unknown.join(", "))))
     }
 

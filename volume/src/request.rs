@@ -39,6 +39,8 @@ pub fn id<T: FromStr<Err = Error>>(field: &str, text: &str) -> Result<T> {
     if text.chars().any(|c| c.is_control() || c == '/') || text.contains("..") {
         return Err(Error::invalid(format!("{field} {text:?} has control characters, a slash or \"..\", which no id has")));
     }
+    // The span of an RPC has a field for each kind of id; what is no field of it is ignored.
+    tracing::Span::current().record(field, text);
     text.parse().map_err(|error: Error| error.with_kind(Kind::NotFound).while_doing(format_args!("{field} does not exist")))
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hawser_pool::{self as pool, Kind, Pool, Provisioning};
 use hawser_volume::{
-    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, GroupSnapshotId, NodeId, ObjectName, Result,
-    Secrets, Segments, SizeRange, SnapshotId, VolumeId, parameters, topology,
+    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, GroupSnapshotId, NodeId, ObjectName,
+    Result, Secrets, Segments, SizeRange, SnapshotId, VolumeId, parameters, topology,
 };
 use serde::Deserialize;
 
 use crate::provision::{
-    Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner, PublishContext, Snapshot, Source,
-    Volume, VolumeStatus,
+    Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner, PublishContext,
+    Snapshot, Source, Volume, VolumeStatus,
 };
 
 /// The key under which the node finds the number of its attachment.
@@ -156,7 +156,9 @@ impl Provisioner for Local {
             .accesses
             .iter()
             .filter_map(|access| access.mount())
-            .map(|mount| if self.pool.kind() == Kind::Image { smallest(mount.filesystem.unwrap_or(Filesystem::Ext4)) } else { Bytes::ZERO })
+            .map(|mount| {
+                if self.pool.kind() == Kind::Image { smallest(mount.filesystem.unwrap_or(Filesystem::Ext4)) } else { Bytes::ZERO }
+            })
             .max()
             .unwrap_or_default();
         let origin = new.source.map(|source| match source {

@@ -9,9 +9,7 @@ pub(super) fn volume(volume: Volume) -> csi::Volume {
     use csi::volume_content_source as content;
     let source = volume.source.map(|source| csi::VolumeContentSource {
         r#type: Some(match source {
-            Source::Snapshot(id) => {
-                content::Type::Snapshot(content::SnapshotSource { snapshot_id: id.to_string() })
-            }
+            Source::Snapshot(id) => content::Type::Snapshot(content::SnapshotSource { snapshot_id: id.to_string() }),
             Source::Volume(id) => content::Type::Volume(content::VolumeSource { volume_id: id.to_string() }),
         }),
     });

@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_proto::csi::controller_service_capability::{Rpc, Type, rpc};
-use hawser_volume::{request, Capabilities, Deadline, Result, SpecLevel, VolumeId, access, parameters};
+use hawser_volume::{Capabilities, Deadline, Result, SpecLevel, VolumeId, access, parameters, request};
 
 use super::Inner;
 
@@ -13,12 +13,8 @@ pub(super) async fn controller_get_capabilities(
 ) -> Result<csi::ControllerGetCapabilitiesResponse> {
     let backends: Vec<Capabilities> = inner.backends.iter().map(|(_, backend)| backend.capabilities()).collect();
     let any = |has: fn(&Capabilities) -> bool| backends.iter().any(has);
-    let mut types = vec![
-        rpc::Type::CreateDeleteVolume,
-        rpc::Type::ListVolumes,
-        rpc::Type::GetVolume,
-        rpc::Type::SingleNodeMultiWriter,
-    ];
+    let mut types =
+        vec![rpc::Type::CreateDeleteVolume, rpc::Type::ListVolumes, rpc::Type::GetVolume, rpc::Type::SingleNodeMultiWriter];
     let optional = [
         (any(|c| c.attach), &[rpc::Type::PublishUnpublishVolume, rpc::Type::ListVolumesPublishedNodes][..]),
         (any(|c| c.attach_read_only), &[rpc::Type::PublishReadonly]),

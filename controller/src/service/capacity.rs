@@ -1,12 +1,16 @@
 //! What can still be provided.
 
 use hawser_proto::csi;
-use hawser_volume::{request, Access, Deadline, MkfsParameters, Result};
+use hawser_volume::{Access, Deadline, MkfsParameters, Result, request};
 
-use super::{Inner};
+use super::Inner;
 use crate::provision::CapacityQuery;
 
-pub(super) async fn get_capacity(inner: &Inner, request: csi::GetCapacityRequest, _deadline: Deadline) -> Result<csi::GetCapacityResponse> {
+pub(super) async fn get_capacity(
+    inner: &Inner,
+    request: csi::GetCapacityRequest,
+    _deadline: Deadline,
+) -> Result<csi::GetCapacityResponse> {
     let accesses: Vec<Access> = request.volume_capabilities.iter().map(Access::try_from).collect::<Result<_>>()?;
     let mut parameters = request::parameters("parameters", &request.parameters)?;
     let (_, backend) = inner.backends.choose(&mut parameters)?;

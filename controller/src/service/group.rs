@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{request, Deadline, Error, GroupSnapshotId, Kind, Result, SnapshotId, VolumeId};
+use hawser_volume::{Deadline, Error, GroupSnapshotId, Kind, Result, SnapshotId, VolumeId, request};
 use prost::Message;
 
 use super::{Inner, answer, volume, work_deadline};
@@ -66,7 +66,8 @@ pub(super) async fn delete_volume_group_snapshot(
         Err(error) if error.kind() == Kind::NotFound => return Ok(csi::DeleteVolumeGroupSnapshotResponse {}),
         id => id?,
     };
-    let members: Vec<SnapshotId> = request.snapshot_ids.iter().map(|id| request::id("snapshot_ids", id)).collect::<Result<_>>()?;
+    let members: Vec<SnapshotId> =
+        request.snapshot_ids.iter().map(|id| request::id("snapshot_ids", id)).collect::<Result<_>>()?;
     let secrets = request::secrets(request.secrets)?;
     let backend = inner.backends.owner(id.backend())?.clone();
     let keys = [Key::new("group", id.to_string())];

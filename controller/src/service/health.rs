@@ -1,7 +1,7 @@
 //! The health RPCs of spec 1.13. They are always served, and advertised when the spec level says so.
 
 use hawser_proto::csi;
-use hawser_volume::{request, Deadline, Result, VolumeId};
+use hawser_volume::{Deadline, Result, VolumeId, request};
 
 use super::{Inner, page};
 use crate::provision::VolumeStatus;
@@ -27,7 +27,13 @@ pub(super) async fn controller_list_volume_health(
     let max = request::max_entries(request.max_entries)?;
     let token = page::Token::parse(&request.starting_token, &inner.backends)?;
     let (items, next_token) =
-        page::collect(&inner.backends, token, max, |backend, after, max| async move { backend.list(after.as_deref(), max).await }).await?;
+        page::collect(
+            &inner.backends,
+            token,
+            max,
+            |backend, after, max| async move { backend.list(after.as_deref(), max).await },
+        )
+        .await?;
     // Healthy volumes are left out (CSI spec, ControllerListVolumeHealth).
     let entries = items.into_iter().filter(|status| status.trouble.is_some()).map(health).collect();
     Ok(csi::ControllerListVolumeHealthResponse { entries, next_token })

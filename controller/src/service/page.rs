@@ -51,7 +51,8 @@ where
         if room == 0 {
             return Ok((items, format!("{name}:")));
         }
-        let page = read(Arc::clone(backend), after.take(), room).await.map_err(|e| e.while_doing(format_args!("backend {name}")))?;
+        let page =
+            read(Arc::clone(backend), after.take(), room).await.map_err(|e| e.while_doing(format_args!("backend {name}")))?;
         items.extend(page.items);
         if let Some(next) = page.next {
             return Ok((items, format!("{name}:{next}")));

@@ -1,7 +1,7 @@
 //! Giving volumes to nodes and taking them back.
 
 use hawser_proto::csi;
-use hawser_volume::{request, Deadline, Error, Kind, NodeId, Result, VolumeId};
+use hawser_volume::{Deadline, Error, Kind, NodeId, Result, VolumeId, request};
 use prost::Message;
 
 use super::volume::key;
@@ -9,6 +9,7 @@ use super::{Inner, work_deadline};
 use crate::provision::Attach;
 
 fn node_id(text: &str) -> Result<NodeId> {
+    tracing::Span::current().record("node_id", text);
     request::required("node_id", text)?.parse()
 }
 
@@ -29,7 +30,10 @@ pub(super) async fn controller_publish_volume(
     let capabilities = backend.capabilities();
     capabilities.check(&access)?;
     if request.readonly && !capabilities.attach_read_only {
-        return Err(Error::invalid(format!("readonly: backend {} cannot attach without writing; publish it read-only on the node", id.backend())));
+        return Err(Error::invalid(format!(
+            "readonly: backend {} cannot attach without writing; publish it read-only on the node",
+            id.backend()
+        )));
     }
     let keys = [key(&id)];
     let attach = Attach {

@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{request, Deadline, Error, Kind, Result, SnapshotId, VolumeId};
+use hawser_volume::{Deadline, Error, Kind, Result, SnapshotId, VolumeId, request};
 use prost::Message;
 
 use super::{Inner, answer, page, volume, work_deadline};
@@ -80,7 +80,8 @@ pub(super) async fn list_snapshots(
             Err(error) => Err(error),
         };
     }
-    if matches!(source, Filter::Nothing) || matches!(filter::<SnapshotId>("snapshot_id", &request.snapshot_id)?, Filter::Nothing) {
+    if matches!(source, Filter::Nothing) || matches!(filter::<SnapshotId>("snapshot_id", &request.snapshot_id)?, Filter::Nothing)
+    {
         return Ok(csi::ListSnapshotsResponse::default());
     }
     let wanted = source.id();

@@ -2,7 +2,9 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{request, Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, Result, SizeRange, VolumeId, access};
+use hawser_volume::{
+    Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, Result, SizeRange, VolumeId, access, request,
+};
 use prost::Message;
 
 use super::{Inner, answer, page, work_deadline};
@@ -20,7 +22,8 @@ pub(super) async fn create_volume(
     let encoded = request.encode_to_vec();
     let name = request.name.parse()?;
     let mut accesses = access::accesses(&request.volume_capabilities)?;
-    let range = request.capacity_range.map_or_else(|| Ok(SizeRange::default()), |r| SizeRange::new(r.required_bytes, r.limit_bytes))?;
+    let range =
+        request.capacity_range.map_or_else(|| Ok(SizeRange::default()), |r| SizeRange::new(r.required_bytes, r.limit_bytes))?;
     let mut parameters = request::parameters("parameters", &request.parameters)?;
     let mutable = request::parameters("mutable_parameters", &request.mutable_parameters)?;
     let source = request.volume_content_source.map(|source| content_source(&source)).transpose()?;
@@ -32,7 +35,9 @@ pub(super) async fn create_volume(
     if let Some(owner) = owner
         && *owner != backend_name
     {
-        return Err(Error::invalid(format!("volume_content_source belongs to backend {owner}, not to {backend_name}; copying between backends is not possible")));
+        return Err(Error::invalid(format!(
+            "volume_content_source belongs to backend {owner}, not to {backend_name}; copying between backends is not possible"
+        )));
     }
     let (mkfs, context) = MkfsParameters::take_from("parameters", &mut parameters)?;
     settle_filesystem(&mkfs, &mut accesses)?;
@@ -94,8 +99,12 @@ fn settle_filesystem(mkfs: &MkfsParameters, accesses: &mut [Access]) -> Result<(
 fn content_source(source: &csi::VolumeContentSource) -> Result<Source> {
     use csi::volume_content_source::Type;
     match &source.r#type {
-        Some(Type::Snapshot(snapshot)) => request::id("volume_content_source.snapshot.snapshot_id", &snapshot.snapshot_id).map(Source::Snapshot),
-        Some(Type::Volume(volume)) => request::id("volume_content_source.volume.volume_id", &volume.volume_id).map(Source::Volume),
+        Some(Type::Snapshot(snapshot)) => {
+            request::id("volume_content_source.snapshot.snapshot_id", &snapshot.snapshot_id).map(Source::Snapshot)
+        }
+        Some(Type::Volume(volume)) => {
+            request::id("volume_content_source.volume.volume_id", &volume.volume_id).map(Source::Volume)
+        }
         None => Err(Error::invalid("volume_content_source names neither a snapshot nor a volume")),
     }
 }
@@ -129,7 +138,13 @@ pub(super) async fn list_volumes(
     let max = request::max_entries(request.max_entries)?;
     let token = page::Token::parse(&request.starting_token, &inner.backends)?;
     let (items, next_token) =
-        page::collect(&inner.backends, token, max, |backend, after, max| async move { backend.list(after.as_deref(), max).await }).await?;
+        page::collect(
+            &inner.backends,
+            token,
+            max,
+            |backend, after, max| async move { backend.list(after.as_deref(), max).await },
+        )
+        .await?;
     let entries = items
         .into_iter()
         .map(|VolumeStatus { volume, nodes, trouble }| csi::list_volumes_response::Entry {
@@ -166,7 +181,8 @@ pub(super) async fn controller_expand_volume(
 ) -> Result<csi::ControllerExpandVolumeResponse> {
     let encoded = request.encode_to_vec();
     let id: VolumeId = request::id("volume_id", &request.volume_id)?;
-    let range = request.capacity_range.ok_or_else(|| Error::invalid("capacity_range is required: say how large the volume shall be"))?;
+    let range =
+        request.capacity_range.ok_or_else(|| Error::invalid("capacity_range is required: say how large the volume shall be"))?;
     let range = SizeRange::new(range.required_bytes, range.limit_bytes)?;
     if range.is_open() {
         return Err(Error::invalid("capacity_range is empty: give required_bytes or limit_bytes"));

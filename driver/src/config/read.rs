@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hawser_volume::{BackendName, Error, Result};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::Deserialize;
 
 use super::{BackendConfig, Config, DriverConfig};
 
@@ -44,10 +44,8 @@ pub fn parse(text: &str, file: &str) -> Result<Config> {
     if mistakes.is_empty() {
         return Ok(config);
     }
-    let lines: Vec<String> = mistakes
-        .into_iter()
-        .map(|(key, mistake)| format!("{}: {key}: {mistake}", place_of(text, file, &key)))
-        .collect();
+    let lines: Vec<String> =
+        mistakes.into_iter().map(|(key, mistake)| format!("{}: {key}: {mistake}", place_of(text, file, &key))).collect();
     Err(Error::invalid(lines.join("\n")))
 }
 
@@ -164,7 +162,9 @@ impl<'de> Visitor<'de> for Backend<'_> {
         let settings = MapAccessDeserializer::new(WithoutType(map));
         match self.kind {
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
-            other => Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", ")))),
+            other => {
+                Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", "))))
+            }
         }
     }
 }

@@ -43,7 +43,8 @@ impl Stage {
             .tempdir()
             .map_err(|error| Error::unavailable("make a temporary directory").caused_by(error))?
             .keep();
-        let root = std::fs::canonicalize(&root).map_err(|error| Error::internal("resolve the temporary directory").caused_by(error))?;
+        let root =
+            std::fs::canonicalize(&root).map_err(|error| Error::internal("resolve the temporary directory").caused_by(error))?;
         let mut stage = Self { root, nodes: Vec::new(), stop: CancellationToken::new() };
         for name in NODES {
             if let Err(error) = stage.start(name).await {
