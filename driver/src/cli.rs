@@ -37,6 +37,9 @@ enum Command {
     /// Show the main job in a minute: a volume is made, used, moved to a second node, grown, snapshotted and cloned, on a
     /// temporary directory of this machine. Needs root; leaves nothing behind.
     Demo,
+    /// Measure a CSI driver, this one or any other: latency by RPC, throughput, errors by code. Makes and removes volumes of its
+    /// own; do not point it at a driver whose capacity others need at the moment.
+    Bench(Box<hawser_bench::Options>),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
             Config::load(config.as_deref()).and_then(|config| print(&config.to_yaml()?))
         }
         Command::Demo => runtime().and_then(|runtime| runtime.block_on(demo::run())),
+        Command::Bench(options) => runtime().and_then(|runtime| runtime.block_on(run_bench(*options))),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);
@@ -123,6 +127,17 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().min(4)))
         .build()
         .map_err(|error| Error::internal("start the async runtime").caused_by(error))
+}
+
+async fn run_bench(options: hawser_bench::Options) -> Result<()> {
+    let token = tokio_util::sync::CancellationToken::new();
+    let stop = stop_signal().await?;
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        stop.await;
+        cancel.cancel();
+    });
+    hawser_bench::run(options, token).await
 }
 
 fn run_serve(arguments: Serve) -> Result<()> {

@@ -123,3 +123,33 @@ fn report(path: &str, response: &Response<Body>, begun: Instant) {
         _ => tracing::debug!(?code, ms = milliseconds),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    async fn call(service: impl Fn() -> Response<Body> + Clone + Send + Sync + 'static) -> Response<Body> {
+        let inner = service_fn(move |_: Request<Body>| {
+            let service = service.clone();
+            async move { Ok::<_, std::convert::Infallible>(service()) }
+        });
+        let request = Request::builder().uri("/csi.v1.Node/NodeStageVolume").body(Body::empty()).unwrap();
+        Rpc.layer(inner).oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let response = call(|| panic!("planted")).await;
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.message(), "NodeStageVolume panicked; see the log");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_passed_on() {
+        let response = call(|| Status::not_found("v").into_http()).await;
+        assert_eq!(Status::from_header_map(response.headers()).unwrap().code(), Code::NotFound);
+    }
+}

@@ -18,11 +18,12 @@ pub struct LocalConfig {
     /// block. `directory`: a directory a volume, mounted as it is, without a size limit and without snapshots.
     pub kind: Kind,
     /// What all volumes together may have, as in `500GiB`. Default: the free space of the filesystem.
-    #[serde(with = "hawser_volume::bytes::text_option")]
+    #[serde(with = "hawser_volume::bytes::text_option", skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Bytes>,
     /// How many times the capacity may be promised, 1.0 to 1000. Default: 1.0, which promises only what exists.
     pub overcommit: f64,
     /// How many volumes a node may have at one time. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_volumes_per_node: Option<u32>,
 }
 

@@ -49,10 +49,11 @@ pub fn parse(text: &str, file: &str) -> Result<Config> {
     Err(Error::invalid(lines.join("\n")))
 }
 
-/// The message without the excerpt of the file that follows it.
+/// The message without the place, which stands before it already, and without the excerpt of the file that follows it.
 fn sentence(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.rsplit_once(" at line ").map_or(line, |(before, _)| before).to_owned()
 }
 
 /// Where the last part of a dotted key stands, found by its indentation-free text below its parents.
@@ -192,6 +193,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutType<A> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -218,11 +221,38 @@ mod tests {
         }
     }
 
+    /// The error for an unknown key lists the known ones; each must have its row in the documentation.
+    #[test]
+    fn every_key_is_documented() {
+        let documentation = include_str!("../../../docs/configuration.md");
+        for text in ["driver:\n  zzz: 1\n", "backends:\n  a:\n    type: local\n    zzz: 1\n"] {
+            let error = parse(text, "f").unwrap_err().to_string();
+            let keys: Vec<&str> = error.split_once("expected one of ").unwrap().1.split(", ").collect();
+            assert!(keys.len() >= 5, "{error}");
+            for key in keys {
+                assert!(documentation.contains(&format!("| `{key}` |")), "docs/configuration.md has no row for {key:?}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_shown_reads_back_as_the_same() {
         let text = "driver:\n  csi-spec-level: '1.13'\nbackends:\n  dirs:\n    kind: directory\n    type: local\n    root: /srv\n  local:\n    type: local\n    capacity: 5GiB\n    max-volumes-per-node: 3\n";
         let config = parse(text, "f").unwrap();
         assert_eq!(parse(&config.to_yaml().unwrap(), "g").unwrap(), config);
         assert_eq!(parse("", "f").unwrap(), Config::default());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_configuration_or_an_error(text in any::<String>()) {
+            let _ = parse(&text, "f");
+        }
+
+        #[test]
+        fn any_value_is_accepted_or_refused(key in "[a-z-]{1,20}", value in "[ -~]{0,30}") {
+            let _ = parse(&format!("driver:\n  {key}: {value}\n"), "f");
+            let _ = parse(&format!("backends:\n  a:\n    type: local\n    {key}: {value}\n"), "f");
+        }
     }
 }
