@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hawser_proto::{FILE_DESCRIPTOR_SET, csi};
 use hawser_volume::{Error, Result};
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic_reflection::server::Builder as Reflection;
 
@@ -16,6 +18,9 @@ use crate::telemetry::Rpc;
 /// How long calls may go on after the plugin was told to stop.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// How long the last answers may take to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// The largest request that is read. A request with all its maps full has less than 64 KiB.
 const REQUEST_MAX: usize = 4 << 20;
 
@@ -24,7 +29,26 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
     let listener = socket.listener.take().ok_or_else(|| Error::internal("the socket is served already"))?;
     let pools = plugin.pools();
     let sweep = tokio::task::spawn_blocking(move || Plugin::sweep(&pools));
-    let served = router(&plugin).await?.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await;
+    let calls = TaskTracker::new();
+    let (stopping, stopped) = oneshot::channel();
+    let stop = async move {
+        stop.await;
+        let _ = stopping.send(());
+    };
+    let server = router(&plugin, Rpc::new(&calls)).await?.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
+    // A connection on which nobody says anything would keep the server for ever; only calls are worth waiting for.
+    let enough = async move {
+        if stopped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        calls.close();
+        let _ = tokio::time::timeout(GRACE, calls.wait()).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    let served = tokio::select! {
+        served = server => served,
+        () = enough => Ok(()),
+    };
     // No new call is accepted from here on; those whose caller gave up still run.
     if tokio::time::timeout(GRACE, plugin.queue.drain()).await.is_err() {
         tracing::warn!("calls are still running {} s after the signal; they are left behind", GRACE.as_secs());
@@ -36,6 +60,7 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
 
 async fn router(
     plugin: &Plugin,
+    rpc: Rpc,
 ) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
     let reflection = || Reflection::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
     let failed = |error: tonic_reflection::server::Error| Error::internal("describe the services").caused_by(error);
@@ -43,7 +68,7 @@ async fn router(
     let identity = csi::identity_server::IdentityServer::new(plugin.identity.clone());
     reporter.set_serving::<csi::identity_server::IdentityServer<crate::identity::Identity>>().await;
     let mut router = Server::builder()
-        .layer(Rpc)
+        .layer(rpc)
         .add_service(identity)
         .add_service(health)
         .add_service(reflection().build_v1().map_err(failed)?)

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use hawser_volume::{Error, Result};
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
@@ -40,14 +41,23 @@ pub fn init(format: LogFormat, filter: &str) -> Result<()> {
 }
 
 /// Wraps every call: a span with its method and objects, a line with its outcome, and a net under it: a panic costs one call.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rpc;
+#[derive(Debug, Clone)]
+pub struct Rpc {
+    calls: TaskTracker,
+}
+
+impl Rpc {
+    /// The layer; `calls` knows how many calls run.
+    pub fn new(calls: &TaskTracker) -> Self {
+        Self { calls: calls.clone() }
+    }
+}
 
 impl<S> Layer<S> for Rpc {
     type Service = RpcService<S>;
 
     fn layer(&self, inner: S) -> RpcService<S> {
-        RpcService { inner }
+        RpcService { inner, calls: self.calls.clone() }
     }
 }
 
@@ -55,6 +65,7 @@ impl<S> Layer<S> for Rpc {
 #[derive(Debug, Clone)]
 pub struct RpcService<S> {
     inner: S,
+    calls: TaskTracker,
 }
 
 impl<S> Service<Request<Body>> for RpcService<S>
@@ -92,7 +103,7 @@ where
             report(&path, &response, begun);
             Ok(response)
         };
-        Box::pin(future.instrument(span))
+        Box::pin(self.calls.track_future(future.instrument(span)))
     }
 }
 
@@ -136,7 +147,7 @@ mod tests {
             async move { Ok::<_, std::convert::Infallible>(service()) }
         });
         let request = Request::builder().uri("/csi.v1.Node/NodeStageVolume").body(Body::empty()).unwrap();
-        Rpc.layer(inner).oneshot(request).await.unwrap()
+        Rpc::new(&TaskTracker::new()).layer(inner).oneshot(request).await.unwrap()
     }
 
     #[tokio::test]

@@ -221,6 +221,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_example_is_in_order() {
+        let config = parse(include_str!("../../../charts/examples/hawser.yaml"), "hawser.yaml").unwrap();
+        assert_eq!(config.backends.len(), 2);
+    }
+
     /// The error for an unknown key lists the known ones; each must have its row in the documentation.
     #[test]
     fn every_key_is_documented() {
