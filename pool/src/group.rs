@@ -89,7 +89,7 @@ impl Pool {
             let _still = self.stand_still(&volumes)?;
             for volume in &volumes {
                 let member: ObjectName = format!("{}@{}", hawser_volume::id::digest(&volume.record.id), id).parse()?;
-                cuts.push(self.cut(volume, &member, Some(&id.to_string()), true)?);
+                cuts.push(self.cut(volume, &member, Some(&id.to_string()))?);
             }
         }
         let members: Vec<SnapshotRecord> = cuts.iter().map(|cut| cut.record.clone()).collect();

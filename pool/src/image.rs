@@ -91,36 +91,34 @@ impl Drop for Standstill<'_> {
     }
 }
 
-/// Takes the content of `source` into `target` as it is at one moment.
+/// What happens to the content of an image while it is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// Nobody has it for writing.
+    Idle,
+    /// Somebody has, and has been brought to a standstill by the caller.
+    Still,
+    /// Somebody has, and may be writing.
+    Written,
+}
+
+/// Takes the content of `source` into `target` as it is at one moment. With `wait`, it is complete on return.
 ///
-/// `written` says whether somebody may be writing to the source. A reflink is atomic, so the source is only told to write out
-/// what it has. Without reflinks the content must stand still while it is copied: a mounted filesystem is frozen if there is
-/// little to copy, and anything else is refused rather than copied in pieces of different age.
-pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, written: bool, wait: bool) -> Result<Taken> {
+/// A reflink is atomic, so whoever writes to the source is only told to write out what it has. Without reflinks the content must
+/// stand still while it is copied: a mounted filesystem is frozen if there is little to copy, and anything else is refused
+/// rather than copied in pieces of different age.
+pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, activity: Activity, wait: bool) -> Result<Taken> {
     let from = File::open(source).map_err(|e| io("open", source, e))?;
-    let mounted = if written { mount_points(host, source)? } else { Vec::new() };
-    if written {
-        for path in &mounted {
-            host.sync(path)?;
-        }
-        if mounted.is_empty() {
-            for device in host.loops_of(source)? {
-                host.open_device(&device, true)?.flush()?;
-            }
-        }
-    }
+    let mounted = if activity == Activity::Written { write_out(host, source)? } else { Vec::new() };
     if copy::clone_file(&from, target)? {
         return Ok(Taken::Shared);
     }
     let data = copy::data_bytes(&from)?;
-    if !written {
-        if wait || data <= AT_ONCE_MAX {
-            copy::copy_sparse(&from, target, &|_| ())?;
-            return Ok(Taken::Copied);
-        }
+    if activity == Activity::Idle && !wait && data > AT_ONCE_MAX {
         return Ok(Taken::Later);
     }
-    if mounted.is_empty() || data > STANDSTILL_MAX {
+    let too_much = data > STANDSTILL_MAX && activity != Activity::Idle;
+    if too_much || (activity == Activity::Written && mounted.is_empty()) {
         return Err(Error::precondition(format!(
             "{} is in use with {data} of data, and the filesystem below it has no reflinks: a copy would mix blocks of different \
              age; detach the volume first, or keep the pool on xfs or btrfs",
@@ -130,4 +128,18 @@ pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, written: bool,
     let _still = Standstill::of(host, mounted)?;
     copy::copy_sparse(&from, target, &|_| ())?;
     Ok(Taken::Copied)
+}
+
+/// Has everything that is cached for an image written to it, and says where it is mounted.
+fn write_out(host: &dyn Host, image: &Path) -> Result<Vec<PathBuf>> {
+    let mounted = mount_points(host, image)?;
+    for path in &mounted {
+        host.sync(path)?;
+    }
+    if mounted.is_empty() {
+        for device in host.loops_of(image)? {
+            host.open_device(&device, true)?.flush()?;
+        }
+    }
+    Ok(mounted)
 }

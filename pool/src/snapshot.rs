@@ -8,7 +8,7 @@ use hawser_host::copy;
 use hawser_host::lock::FileLock;
 use hawser_volume::{Deadline, Error, ObjectName, Result};
 
-use crate::image::{self, Taken};
+use crate::image::{self, Activity, Taken};
 use crate::layout::{IMAGE, LOCK, NativeId, Shelf};
 use crate::record::{FORMAT, SnapshotRecord, SnapshotState, VolumeRecord, now};
 use crate::store::{Draft, Kind, Locked, Page, Pool, io, write_record};
@@ -34,8 +34,9 @@ fn volume_native(record: &VolumeRecord) -> &str {
     &record.id
 }
 
-fn is_written(volume: &VolumeRecord) -> bool {
-    volume.attachments.iter().any(|a| !a.read_only)
+/// What may be happening to a volume that its caller has not brought to a standstill.
+pub(crate) fn activity(volume: &VolumeRecord) -> Activity {
+    if volume.attachments.iter().any(|a| !a.read_only) { Activity::Written } else { Activity::Idle }
 }
 
 impl Pool {
@@ -51,25 +52,30 @@ impl Pool {
                 return self.existing_snapshot(existing, name, source, deadline);
             }
             let volume: Locked<VolumeRecord> = self.lock(Shelf::Volumes, source, volume_native, deadline)?;
-            let cut = self.cut(&volume, name, None, false)?;
+            let cut = self.cut(&volume, name, None)?;
             if let Some(record) = self.place_snapshot(cut, volume)? {
                 return Ok(record);
             }
         }
     }
 
-    /// Cuts a snapshot of a locked volume. With `wait` it is complete on return.
-    pub(crate) fn cut(&self, volume: &Locked<VolumeRecord>, name: &ObjectName, group: Option<&str>, wait: bool) -> Result<Cut> {
+    /// Cuts a snapshot of a locked volume; as a member of a group, of one that the caller has brought to a standstill, complete
+    /// on return.
+    pub(crate) fn cut(&self, volume: &Locked<VolumeRecord>, name: &ObjectName, group: Option<&str>) -> Result<Cut> {
+        let activity = match (activity(&volume.record), group) {
+            (Activity::Written, Some(_)) => Activity::Still,
+            (activity, _) => activity,
+        };
         let id = NativeId::fresh(name);
         let source = self.content(&volume.record);
         let data = copy::data_bytes(&File::open(&source).map_err(|e| io("open", &source, e))?)?;
+        // Blocks that are shared may be needed twice, and blocks that are copied are needed now.
+        self.promise(data)?;
         let draft = self.draft()?;
         let path = draft.folder.join(IMAGE);
         let file = image::create(&path, volume.record.size)?;
         let created = now();
-        let taken = image::take(self.host.as_ref(), &source, &file, is_written(&volume.record), wait)?;
-        // Blocks that are shared may be needed twice, and blocks that are copied are needed now.
-        self.promise(data)?;
+        let taken = image::take(self.host.as_ref(), &source, &file, activity, group.is_some())?;
         file.sync_all().map_err(|e| io("flush", &path, e))?;
         let record = SnapshotRecord {
             format: FORMAT,

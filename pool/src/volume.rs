@@ -6,9 +6,10 @@ use std::fs::{self, File, OpenOptions};
 use hawser_host::durable;
 use hawser_volume::{Bytes, Deadline, Error, ObjectName, Result, SizeRange};
 
-use crate::image::{self, Taken};
+use crate::image::{self, Activity, Taken};
 use crate::layout::{DATA, IMAGE, NativeId, Shelf};
 use crate::record::{FORMAT, Origin, Provisioning, VolumeRecord, now};
+use crate::snapshot::activity;
 use crate::store::{Draft, Kind, Locked, Page, Pool, io, write_record};
 
 /// What a new volume shall be.
@@ -95,19 +96,18 @@ impl Pool {
             Some(Origin::Snapshot(snapshot)) => {
                 // The snapshot may be deleted meanwhile; an open file stays readable, so no lock is needed.
                 let source = self.snapshot_image(snapshot)?;
-                self.take_into(&source, &file, false)?;
+                self.take_into(&source, &file, Activity::Idle)?;
             }
             Some(Origin::Volume(volume)) => {
                 let source: Locked<VolumeRecord> = self.lock(Shelf::Volumes, volume, native, deadline)?;
-                let written = source.record.attachments.iter().any(|a| !a.read_only);
-                self.take_into(&self.content(&source.record), &file, written)?;
+                self.take_into(&self.content(&source.record), &file, activity(&source.record))?;
             }
         }
         image::finish(&file, &path, record.size, record.provisioning)
     }
 
-    fn take_into(&self, source: &std::path::Path, file: &File, written: bool) -> Result<()> {
-        match image::take(self.host.as_ref(), source, file, written, true)? {
+    fn take_into(&self, source: &std::path::Path, file: &File, activity: Activity) -> Result<()> {
+        match image::take(self.host.as_ref(), source, file, activity, true)? {
             Taken::Shared | Taken::Copied => Ok(()),
             Taken::Later => Err(Error::internal("a copy that was to be waited for was put off")),
         }
