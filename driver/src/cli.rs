@@ -152,9 +152,10 @@ fn run_serve(arguments: Serve) -> Result<()> {
     let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;
     let host: Arc<dyn Host> = Arc::new(Linux);
     runtime()?.block_on(async {
-        let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
-        let plugin = Plugin::build(&config, arguments.mode, node_id, &host)?;
+        // A signal must find its handler as soon as anybody can know of this process.
         let stop = stop_signal().await?;
+        let plugin = Plugin::build(&config, arguments.mode, node_id, &host)?;
+        let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
         tracing::info!(
             socket = %path.display(),
             mode = ?arguments.mode,

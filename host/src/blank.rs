@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use hawser_volume::{Error, Result};
+use rustix::fs::Advice;
 
 /// Up to this size, in bytes, every byte is read.
 const WHOLE: u64 = 256 << 20;
@@ -27,8 +28,16 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The first byte that is not zero of everything that is looked at, or nothing when all of it reads as zero.
 pub(crate) fn first_data(device: &File, size: u64) -> Result<Option<u64>> {
+    // Samples lie far apart: what the kernel would read ahead of each is not looked at. Only a hint, so it may fail.
+    let _ = rustix::fs::fadvise(device, 0, None, Advice::Random);
+    let found = search(device, &regions(size));
+    let _ = rustix::fs::fadvise(device, 0, None, Advice::Normal);
+    found
+}
+
+fn search(device: &File, regions: &[(u64, u64)]) -> Result<Option<u64>> {
     let mut buffer = vec![0; CHUNK];
-    for (start, end) in regions(size) {
+    for &(start, end) in regions {
         let mut at = start;
         while at < end {
             let length = usize::try_from(end - at).map_or(CHUNK, |left| left.min(CHUNK));

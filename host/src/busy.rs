@@ -1,15 +1,16 @@
 //! Busy for a moment.
 //!
 //! A program that is being started holds a copy of every descriptor of this process until it runs (they are closed on exec, not
-//! on fork). While one thread starts mkfs, what another thread has just closed is still open for about a millisecond: a mount
-//! point in use, a device held exclusively. So what is busy is asked again for a short while before it is called so.
+//! on fork). While one thread starts mkfs, what another thread has just closed is still open for about a millisecond, on a machine
+//! that is short of processors for much longer: a mount point in use, a device held exclusively. So what is busy is asked again for
+//! a short while before it is called so.
 
 use std::time::Duration;
 
 use hawser_volume::Deadline;
 
 /// How long busy may be a moment.
-const MOMENT: Duration = Duration::from_millis(400);
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// The pause before asking again.
 const PAUSE: Duration = Duration::from_millis(5);

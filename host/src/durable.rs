@@ -19,6 +19,11 @@ use crate::target::Place;
 /// How deep a tree may be that is removed; each level holds a descriptor.
 const DEPTH_MAX: u32 = 200;
 
+/// Whether a file of this name is one that [`write`] had begun and not finished.
+pub fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") && name.as_encoded_bytes().ends_with(b".tmp")
+}
+
 /// Writes a file with `contents` (mode 0600) at `path`, in place of one that is there. Whoever opens it sees all of the old or
 /// all of the new. On return it is on disk. Being killed in between may leave a file `.NAME.UUID.tmp` beside it.
 pub fn write(path: &Path, contents: &[u8]) -> Result<()> {

@@ -76,6 +76,9 @@ impl Program {
     /// Runs it to its end, which may be a failure. `Precondition` when it is not installed, `DeadlineExceeded` when it was
     /// killed because its time ran out.
     pub fn run(&self, deadline: Deadline) -> Result<Outcome> {
+        if deadline.passed() {
+            return Err(Error::deadline_exceeded(format!("there was no time left to run {}", self.name)));
+        }
         let (reader, writer) = io::pipe().attempt(|| format!("make a pipe for {}", self.name))?;
         rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK).attempt(|| format!("set up a pipe for {}", self.name))?;
         let mut command = Command::new(self.find()?);

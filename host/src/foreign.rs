@@ -258,10 +258,51 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn the_checksum_is_the_one_of_the_standard() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn every_fixed_mark_is_found_where_it_is() {
+        let size = 4 << 20;
+        let tail = vec![0; TAIL];
+        for (name, at, magic) in MAGICS {
+            let mut head = vec![0; HEAD];
+            head[*at..*at + magic.len()].copy_from_slice(magic);
+            let found = find(&Ends { head: &head, tail: &tail, size, sector: 512 });
+            assert_eq!(found, [Found { name: (*name).to_owned(), offset: *at as u64 }]);
+        }
+        let zfs = |offset: usize| {
+            let mut bytes = vec![0; HEAD];
+            bytes[offset..offset + 8].copy_from_slice(&0x00ba_b10cu64.to_le_bytes());
+            bytes
+        };
+        let found = find(&Ends { head: &zfs((128 << 10) + 5 * 1024), tail: &tail, size, sector: 512 });
+        assert_eq!(found[0].name, "ZFS");
+        let end = zfs(HEAD - (100 << 10) / 1024 * 1024);
+        let found = find(&Ends { head: &[0; 4096], tail: &end[HEAD - TAIL..], size, sector: 512 });
+        assert_eq!(found[0].name, "ZFS");
+    }
+
+    proptest! {
+        #[test]
+        fn any_ends_are_read_without_a_fault(
+            mut head in prop::collection::vec(any::<u8>(), 0..9000),
+            tail in prop::collection::vec(any::<u8>(), 0..9000),
+            size in prop_oneof![any::<u64>(), 0u64..20_000],
+            sector in prop_oneof![Just(512u32), Just(4096), any::<u32>()],
+            mark in any::<prop::sample::Index>(),
+        ) {
+            let (_, at, magic) = MAGICS[mark.index(MAGICS.len())];
+            if let Some(place) = head.get_mut(at..at + magic.len()) {
+                place.copy_from_slice(magic);
+            }
+            let _ = find(&Ends { head: &head, tail: &tail, size, sector });
+        }
     }
 }

@@ -68,7 +68,9 @@ pub(crate) enum Step {
 
 /// Makes a filesystem on `device`: [`Host::format`](crate::Host::format).
 ///
-/// `Precondition` when the device is in use, or not blank, or mkfs refuses; the message names what is on it.
+/// A device that carries the mark is formatted for whichever volume the mark names: it holds nothing. `Precondition` when the
+/// device is in use, or not blank, or mkfs refuses; the message names what is on it or what mkfs said. `Exhausted` when the
+/// directory for temporary files has no room for the scratch image.
 pub fn format(device: &Device, filesystem: Filesystem, options: &FormatOptions, deadline: Deadline) -> Result<()> {
     let doing = format!("make {filesystem} on {}", device.path.display());
     run(device, filesystem, options, deadline, &mut |_| Ok(())).map_err(|error| error.while_doing(doing))
@@ -93,7 +95,7 @@ fn run(
         Content::Foreign(name) => return Err(not_blank(&name)),
     };
     let scratch = Scratch::new(&std::env::temp_dir(), exclusive.size)?;
-    scratch.make(filesystem, device.sector, &options.arguments, deadline)?;
+    scratch.make(filesystem, unit_of_writing(device)?, &options.arguments, deadline)?;
     let touched = scratch.touched()?;
     inspect(&scratch, filesystem, device.sector, exclusive.size, &touched)?;
     after(Step::Made)?;
@@ -130,6 +132,13 @@ fn run(
         Content::Filesystem(info) if info.filesystem == filesystem => Ok(()),
         other => Err(Error::internal(format!("the device shows {other:?} afterwards; the device does not keep what is written"))),
     }
+}
+
+/// What the device writes at once, in bytes: its physical sector, as far as filesystems can use it. mkfs would ask the device
+/// itself for it, and cannot ask an image.
+fn unit_of_writing(device: &Device) -> Result<u32> {
+    let physical = rustix::fs::ioctl_blkpbszget(&device.file).attempt(|| "read the physical sector size".into())?;
+    Ok(if physical.is_power_of_two() { physical.clamp(device.sector, device.sector.max(4096)) } else { device.sector })
 }
 
 fn not_blank(name: &str) -> Error {
@@ -277,3 +286,6 @@ fn in_time(deadline: Deadline) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

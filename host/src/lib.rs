@@ -3,7 +3,7 @@
 //! [`Host`] is everything that the node side and the local backend ask of the machine: the table of mounts
 //! ([`mountinfo`]), mounting and unmounting ([`mount`]) at targets that are held by file descriptor ([`target`]), devices
 //! ([`device`], [`loopdev`]), what is on them ([`signature`], [`superblock`]), making, checking and growing filesystems
-//! ([`format`], [`check`], [`grow`]). [`Linux`] is the implementation; tests wrap it to make single calls fail.
+//! ([`format`](mod@format), [`check`], [`grow`]). [`Linux`] is the implementation; tests wrap it to make single calls fail.
 //!
 //! Beside it stand the pieces that records need: files that are written whole or not at all ([`durable`]), locks between
 //! processes ([`lock`]), copies that keep holes ([`copy`]).
@@ -17,35 +17,35 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
-mod errno;
-mod busy;
-mod ioctl;
-pub mod mountinfo;
-pub mod target;
-pub mod mount;
-mod identity;
-pub mod options;
-pub mod device;
-pub mod loopdev;
-pub mod superblock;
-mod foreign;
 mod blank;
-mod unfinished;
-pub mod signature;
-mod scratch;
-pub mod format;
+mod busy;
 pub mod check;
-pub mod grow;
-pub mod exec;
-pub mod freeze;
-pub mod usage;
-pub mod group;
 pub mod copy;
+pub mod device;
 pub mod durable;
-pub mod lock;
-pub mod space;
-pub mod machine;
+mod errno;
+pub mod exec;
+mod foreign;
+pub mod format;
+pub mod freeze;
+pub mod group;
+pub mod grow;
+mod identity;
+mod ioctl;
 mod linux;
+pub mod lock;
+pub mod loopdev;
+pub mod machine;
+pub mod mount;
+pub mod mountinfo;
+pub mod options;
+mod scratch;
+pub mod signature;
+pub mod space;
+pub mod superblock;
+pub mod target;
+mod unfinished;
+pub mod usage;
 
 pub use device::{Device, DeviceNumber};
 pub use format::FormatOptions;
@@ -58,8 +58,9 @@ pub use usage::{Space, Usage};
 
 /// What the node side and the local backend ask of the machine.
 ///
-/// Every method may block for as long as the device or server below it does. None of them retries, none of them keeps state:
-/// what is mounted is what the kernel says is mounted.
+/// Every method may block for as long as the device or server below it does. None of them keeps state: what is mounted is what
+/// the kernel says is mounted. None of them retries, but what is busy is asked again for some seconds: a program that is being
+/// started (mkfs for another volume) holds copies of all descriptors of this process for a moment.
 pub trait Host: Send + Sync + Debug {
     /// The mounts that this process sees (`/proc/self/mountinfo`), in the kernel's order: a later entry on the same path
     /// covers an earlier one.
@@ -117,7 +118,8 @@ pub trait Host: Send + Sync + Debug {
     /// off), or nothing when it is not a bound loop device.
     fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>>;
 
-    /// What is on `device`. Reads that fail are errors, never "blank".
+    /// What is on `device`. Reads that fail are errors, never "blank". What is cached of the device is dropped first, so that what
+    /// another node wrote is seen; if the device is mounted here, that writes its filesystem's cache to it.
     fn probe(&self, device: &Device) -> Result<Content>;
 
     /// Makes a filesystem on a device that [`Host::probe`] found blank, so that it appears as a whole or not at all: see

@@ -5,22 +5,25 @@
 //! lock on a byte beyond any end, which no `flock` of others collides with) from the search for an existing binding until there
 //! is one.
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
 use nix::errno::Errno;
-use nix::fcntl::FcntlArg;
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::OFlags;
 
+use self::image::{Identity, lock, open_image};
+use self::node::{Node, backing_file, status};
 use crate::device::{Device, DeviceNumber, reopen};
 use crate::errno::{self, Attempt};
 use crate::ioctl::{self, LoopConfig, LoopInfo};
 use crate::mountinfo::MountEntry;
+
+mod image;
+mod node;
 
 /// The major number of loop devices (Documentation/admin-guide/devices.txt).
 const LOOP_MAJOR: u32 = 7;
@@ -34,9 +37,6 @@ const SECTOR: u32 = 512;
 
 /// How often a free device is asked for when others take them first.
 const ATTEMPTS: u32 = 256;
-
-/// How long another attach or detach of the same image is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 /// How long something that may be passing (a mount that is being torn down, udev) is waited for.
 const PASSING: Duration = Duration::from_secs(1);
@@ -128,142 +128,12 @@ pub fn image_of_mount(mount: &MountEntry) -> Result<Option<PathBuf>> {
         None => Ok(None),
     }
 }
-
-/// What tells whether a binding is of a certain image.
-enum Identity {
-    /// By number, as long as the image exists.
-    Inode { device: DeviceNumber, inode: u64 },
-    /// By the name that the kernel kept, when the image has been removed while it was bound.
-    Removed(PathBuf),
-}
-
-impl Identity {
-    fn of(stat: &Stat) -> Self {
-        Self::Inode { device: DeviceNumber::from_dev(stat.st_dev), inode: stat.st_ino }
-    }
-
-    fn of_path(image: &Path) -> Result<Self> {
-        match rustix::fs::stat(image) {
-            Ok(stat) => Ok(Self::of(&stat)),
-            Err(rustix::io::Errno::NOENT) => Ok(Self::Removed(image.to_owned())),
-            Err(errno) => Err(errno::error(format!("stat {}", image.display()), errno)),
-        }
-    }
-
-    fn matches(&self, info: &LoopInfo, node: &Node) -> bool {
-        match self {
-            Self::Inode { device, inode } => (DeviceNumber::from_dev(info.device), info.inode) == (*device, *inode),
-            Self::Removed(image) => {
-                backing_file(&node.sysfs()).ok().flatten().is_some_and(|path| path == *image)
-                    && std::fs::read(node.sysfs().join("loop/backing_file")).is_ok_and(|name| cut_deleted(&name).1)
-            }
-        }
-    }
-}
-
-/// One loop device: its name, number and device node.
-struct Node {
-    index: u32,
-    path: PathBuf,
-}
-
-impl Node {
-    fn new(index: u32) -> Self {
-        Self { index, path: PathBuf::from(format!("/dev/loop{index}")) }
-    }
-
-    /// The loop device that `path` leads to, or nothing when it is not there any more.
-    fn of_path(path: &Path) -> Result<Option<Self>> {
-        let stat = match rustix::fs::stat(path) {
-            Ok(stat) => stat,
-            Err(rustix::io::Errno::NOENT) => {
-                // The node is gone, but the binding it stood for need not be.
-                let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("loop"));
-                let node = name.and_then(|index| index.parse().ok()).map(Self::new);
-                return Ok(node.filter(|node| node.sysfs().join("loop/backing_file").exists()));
-            }
-            Err(errno) => return Err(errno::error(format!("stat {}", path.display()), errno)),
-        };
-        let number = DeviceNumber::from_dev(stat.st_rdev);
-        let block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
-        let name = std::fs::read_link(Path::new("/sys/dev/block").join(number.to_string())).unwrap_or_default();
-        let index = name.file_name().and_then(|name| name.to_str()?.strip_prefix("loop")?.parse().ok());
-        match index {
-            Some(index) if block => Ok(Some(Self { index, path: path.to_owned() })),
-            _ => Err(Error::invalid(format!("{} is not a loop device", path.display()))),
-        }
-    }
-
-    fn sysfs(&self) -> PathBuf {
-        PathBuf::from(format!("/sys/block/loop{}", self.index))
-    }
-
-    fn number(&self) -> DeviceNumber {
-        let read = std::fs::read_to_string(self.sysfs().join("dev"));
-        read.ok().and_then(|text| text.parse().ok()).unwrap_or(DeviceNumber { major: 7, minor: self.index })
-    }
-
-    /// Opens the device node, making it when the machine did not (a container with a `/dev` of its own).
-    fn open(&self, access: OFlags) -> Result<File> {
-        let open = || format!("open loop device {}", self.path.display());
-        let number = self.number();
-        let path = |flags| rustix::fs::open(&self.path, flags | OFlags::CLOEXEC, Mode::empty());
-        let held: OwnedFd = match path(OFlags::PATH) {
-            Err(rustix::io::Errno::NOENT) => {
-                let made =
-                    rustix::fs::mknodat(CWD, &self.path, FileType::BlockDevice, Mode::from_raw_mode(0o660), number.to_dev());
-                if !matches!(made, Ok(()) | Err(rustix::io::Errno::EXIST)) {
-                    made.attempt(|| format!("create device node {}", self.path.display()))?;
-                }
-                path(OFlags::PATH).attempt(open)?
-            }
-            other => other.attempt(open)?,
-        };
-        let stat = rustix::fs::fstat(&held).attempt(open)?;
-        let block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
-        if !block || DeviceNumber::from_dev(stat.st_rdev) != number {
-            return Err(Error::precondition(format!("{} is not loop device {number}; remove it", self.path.display())));
-        }
-        reopen(&held, access).attempt(open)
-    }
-
-    /// What is bound to it now, if anything.
-    fn status(&self) -> Result<Option<LoopInfo>> {
-        match self.open_settled(OFlags::RDONLY)? {
-            Some(file) => status(&file).attempt(|| format!("ask what {} is bound to", self.path.display())),
-            None => Ok(None),
-        }
-    }
-
-    /// Opens it, or says that nothing is bound to it. While a binding is being taken apart the kernel refuses to open the device
-    /// at all (ENXIO); that passes.
-    fn open_settled(&self, access: OFlags) -> Result<Option<File>> {
-        let patience = Deadline::after(PASSING);
-        loop {
-            match self.open(access) {
-                Ok(file) => return Ok(Some(file)),
-                Err(error) if error.kind() != Kind::Unavailable || patience.passed() => return Err(error),
-                Err(_) if !self.sysfs().join("loop/backing_file").exists() => return Ok(None),
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-}
-
-fn status(file: &File) -> nix::Result<Option<LoopInfo>> {
-    let mut info = LoopInfo::EMPTY;
-    match ioctl::loop_status(file, &mut info) {
-        Ok(_) => Ok(Some(info)),
-        Err(Errno::ENXIO) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
 /// Every loop device that is bound to the image.
 fn bindings(identity: &Identity) -> Result<Vec<Node>> {
     let listing = || "list /sys/block".to_owned();
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/sys/block").attempt(listing)? {
+    // Without sysfs nothing can be known of the loop devices there are, which is not the same as that there are none.
+    for entry in std::fs::read_dir("/sys/block").attempt(listing).map_err(|error| error.with_kind(Kind::Precondition))? {
         let name = entry.attempt(listing)?.file_name();
         let Some(index) = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok()) else { continue };
         let node = Node::new(index);
@@ -353,6 +223,14 @@ fn reuse(node: &Node, identity: &Identity, image: &Path, file: &File, read_only:
         let size = device.current_size()?;
         return Ok(Some(Device { size, ..device }));
     }
+    if usable < device.size.get() {
+        // What was cut off reads as zero through the device: it must neither be taken for blank nor be written to.
+        return Err(Error::precondition(format!(
+            "{} is shorter ({usable} bytes) than {} was when it was bound; restore it",
+            image.display(),
+            node.path.display()
+        )));
+    }
     Ok(Some(device))
 }
 
@@ -393,77 +271,9 @@ fn free(node: &Node, identity: &Identity, image: &Path, deadline: Deadline) -> R
         Err(errno) => Err(errno::error(what(), errno)),
     }
 }
-
-fn open_image(image: &Path, read_only: bool) -> Result<File> {
-    let open = || format!("open image {}", image.display());
-    let held = rustix::fs::open(image, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).attempt(open)?;
-    let stat = rustix::fs::fstat(&held).attempt(open)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Error::invalid(format!("image {} is not a regular file", image.display())));
-    }
-    reopen(&held, if read_only { OFlags::RDONLY } else { OFlags::RDWR }).attempt(open)
-}
-
-/// Holds the image against every other attach and detach, in this process and others, until it is dropped.
-fn lock(image: &Path) -> Result<File> {
-    // A write lock needs a descriptor for writing; where there is none to be had, nobody else can bind it for writing either.
-    let file = match open_image(image, false) {
-        Err(error) if error.kind() == Kind::Precondition => open_image(image, true)?,
-        other => other?,
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the constants are small; C gives them and the fields different types")]
-    let place = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: i64::MAX - 1,
-        l_len: 1,
-        l_pid: 0,
-    };
-    let deadline = Deadline::after(LOCK_WAIT);
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match nix::fcntl::fcntl(&file, FcntlArg::F_OFD_SETLK(&place)) {
-            // A descriptor for reading, or a filesystem without locks: the check after binding has to do.
-            Ok(_) | Err(Errno::EBADF | Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL) => return Ok(file),
-            Err(Errno::EAGAIN | Errno::EACCES) if !deadline.passed() => std::thread::sleep(pause),
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                return Err(Error::unavailable(format!("another attach or detach of {} does not end", image.display())));
-            }
-            Err(errno) => return Err(errno::error(format!("lock image {}", image.display()), errno)),
-        }
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-fn backing_file(block: &Path) -> Result<Option<PathBuf>> {
-    let attribute = block.join("loop/backing_file");
-    match std::fs::read(&attribute) {
-        Ok(name) => Ok(Some(cut_deleted(&name).0)),
-        // No such device, no loop device, or not bound.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ENXIO | libc::ENODEV)) => Ok(None),
-        Err(error) => Err(errno::error(format!("read {}", attribute.display()), error)),
-    }
-}
-
-/// The path in a `backing_file` attribute, and whether the kernel says that it has been removed.
-fn cut_deleted(name: &[u8]) -> (PathBuf, bool) {
-    let name = name.strip_suffix(b"\n").unwrap_or(name);
-    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-    match name.strip_suffix(b" (deleted)") {
-        Some(cut) => (path(cut), true),
-        None => (path(name), false),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mark_of_a_removed_image_is_cut_off() {
-        assert_eq!(cut_deleted(b"/a/b c (deleted)\n"), (PathBuf::from("/a/b c"), true));
-        assert_eq!(cut_deleted(b"/a/b\xff\n").0.as_os_str().as_bytes(), b"/a/b\xff");
-    }
 
     #[test]
     fn what_is_no_loop_device_has_no_image() {

@@ -16,6 +16,7 @@ use crate::device::{Device, DeviceNumber};
 use crate::errno::{self, Attempt};
 use crate::mountinfo::MountTable;
 use crate::options::MountOptions;
+use crate::signature::{self, Content};
 use crate::target::{Place, Target};
 use crate::{busy, identity, ioctl, superblock};
 
@@ -90,7 +91,12 @@ impl Refusal {
 /// What a refusal means for whoever has to do something about it.
 fn explain(refusal: Refusal, device: &Device, filesystem: Filesystem) -> Error {
     let mut what = refusal.what.clone();
-    if refusal.is(libc::EROFS) && device.is_protected().unwrap_or(false) {
+    let mut kind = refusal.kind;
+    // btrfs says EIO where the others say EROFS.
+    let is_journal =
+        refusal.is(libc::EROFS) || refusal.is(libc::EIO) && filesystem == Filesystem::Btrfs && needs_recovery(device);
+    if is_journal && device.is_protected().unwrap_or(false) {
+        kind = Kind::Precondition;
         let without = match filesystem {
             Filesystem::Ext4 => "noload",
             Filesystem::Xfs => "norecovery",
@@ -102,7 +108,11 @@ fn explain(refusal: Refusal, device: &Device, filesystem: Filesystem) -> Error {
         what.push_str(without);
         what.push_str(" and do without what is in the journal");
     }
-    Error::new(refusal.kind, what).caused_by(refusal.cause)
+    Error::new(kind, what).caused_by(refusal.cause)
+}
+
+fn needs_recovery(device: &Device) -> bool {
+    matches!(signature::examine(&device.file, device.size, device.sector), Ok(Content::Filesystem(info)) if info.needs_recovery)
 }
 
 /// Makes a mount that is nowhere yet.

@@ -2,8 +2,11 @@
 //!
 //! What mkfs *writes*, including the zeros that it writes or asks for, is what has to reach the device; the rest it leaves as it
 //! finds it. The file's extent map tells the two apart: written extents hold data, unwritten ones are ranges that mkfs had zeroed
-//! (an ext4 journal, an XFS log), holes were never touched. Where there is no extent map (tmpfs) the file is kept in memory, and
-//! mkfs is told to write its zeros.
+//! (an ext4 journal, an XFS log), holes were never touched.
+//!
+//! Where there is no extent map (tmpfs) or no room the file is kept in memory, and mkfs is told to write its zeros. For a large
+//! device these are as large as its journal: up to 1 GiB for ext4, 2 GiB for XFS, for as long as formatting takes. So the
+//! directory for temporary files (`TMPDIR`) of a container should be a disk.
 
 use std::fs::File;
 use std::ops::Range;
@@ -75,7 +78,7 @@ impl Scratch {
         &self.file
     }
 
-    /// Makes a filesystem in the image, for a device with logical sectors of `sector` bytes.
+    /// Makes a filesystem in the image, for a device that writes `sector` bytes at once.
     pub(crate) fn make(&self, filesystem: Filesystem, sector: u32, arguments: &[String], deadline: Deadline) -> Result<()> {
         let program = match filesystem {
             // `nodiscard`: an image is nothing to trim, and what is not discarded is not taken for zero afterwards.

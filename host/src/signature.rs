@@ -1,7 +1,7 @@
 //! What is on a device.
 //!
 //! One decision is taken from this and cannot be taken back: to format. So the answers are asymmetric. "Blank" needs a proof
-//! ([`crate::blank`]); a filesystem needs a whole superblock and nothing else beside it; everything in between is foreign, is
+//! (`blank.rs`); a filesystem needs a whole superblock and nothing else beside it; everything in between is foreign, is
 //! named, and is left alone.
 
 use std::fs::File;

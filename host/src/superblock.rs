@@ -135,6 +135,9 @@ pub(crate) fn xfs(bytes: &[u8], device: Bytes) -> Verdict {
             return damaged("the checksum of its superblock is wrong");
         }
     }
+    if !matches!(version, 4 | 5) || (version == 4 && le32(block, 224) != 0) {
+        return damaged("its version is impossible");
+    }
     if block[126] != 0 {
         return damaged("it was not finished");
     }
@@ -244,3 +247,6 @@ pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
 pub(crate) fn be64(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(field(bytes, at))
 }
+
+#[cfg(test)]
+mod tests;

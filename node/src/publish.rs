@@ -76,7 +76,7 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
 }
 
 fn is_device_read_only(host: &dyn Host, path: &std::path::Path) -> Result<bool> {
-    Ok(host.open_device(path, true)?.read_only)
+    host.open_device(path, true)?.is_protected()
 }
 
 fn same_or_different(publish: &Publish, there: &MountEntry, read_only: bool, block: bool) -> Result<()> {

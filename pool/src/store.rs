@@ -140,6 +140,9 @@ impl Pool {
         fs::create_dir_all(root).map_err(|e| io("make", root, e))?;
         let root = fs::canonicalize(root).map_err(|e| io("resolve", root, e))?;
         let layout = Layout::new(root);
+        if !layout.pool_record().exists() {
+            require_unused(layout.root())?;
+        }
         let lock_path = layout.root().join(LOCK);
         let _opening = FileLock::acquire(&lock_path, Deadline::after(std::time::Duration::from_secs(30)))?;
         let record = match fs::read(layout.pool_record()) {
@@ -313,12 +316,13 @@ impl Pool {
     }
 }
 
-fn create_pool(layout: &Layout, kind: Kind) -> Result<PoolRecord> {
-    let root = layout.root();
+/// Refuses a directory with things in it that are not of a pool which is just being made.
+fn require_unused(root: &Path) -> Result<()> {
     for entry in fs::read_dir(root).map_err(|e| io("list", root, e))? {
         let name = entry.map_err(|e| io("list", root, e))?.file_name();
-        let ours = ["new", "trash", "nodes", LOCK, "lost+found"].iter().any(|known| name == *known)
-            || Shelf::ALL.iter().any(|shelf| name == shelf.folder());
+        let ours = ["new", "trash", "nodes", LOCK, "pool.json", "lost+found"].iter().any(|known| name == *known)
+            || Shelf::ALL.iter().any(|shelf| name == shelf.folder())
+            || durable::is_unfinished(&name);
         if !ours {
             return Err(Error::precondition(format!(
                 "{} is not empty and not a pool (it has {}); give an empty or new directory as root",
@@ -327,6 +331,10 @@ fn create_pool(layout: &Layout, kind: Kind) -> Result<PoolRecord> {
             )));
         }
     }
+    Ok(())
+}
+
+fn create_pool(layout: &Layout, kind: Kind) -> Result<PoolRecord> {
     for folder in
         Shelf::ALL.iter().map(|shelf| layout.shelf(*shelf)).chain([layout.nodes(), layout.new_objects(), layout.trash()])
     {

@@ -11,6 +11,9 @@ use crate::layout::{LOCK, Shelf};
 use crate::record::{SnapshotRecord, VolumeRecord};
 use crate::store::{Kind, Pool, io};
 
+/// Nobody takes longer to write a record.
+const WRITING: std::time::Duration = std::time::Duration::from_secs(600);
+
 impl Pool {
     /// Removes unfinished objects, finishes removals, removes snapshots whose group was never completed, and lets filesystems
     /// write again that a killed process had stopped. Whatever somebody is working on is left alone.
@@ -21,8 +24,25 @@ impl Pool {
             self.remove_orphans()?;
         }
         self.empty(&self.layout.trash())?;
+        self.remove_unfinished_records()?;
         if self.config.kind == Kind::Image {
             self.thaw_forgotten()?;
+        }
+        Ok(())
+    }
+
+    /// Records that were begun and not finished. Young ones may be somebody's who is writing at this moment.
+    fn remove_unfinished_records(&self) -> Result<()> {
+        let shelves = Shelf::ALL.map(|shelf| self.layout.shelf(shelf));
+        let objects =
+            shelves.iter().flat_map(|shelf| fs::read_dir(shelf).into_iter().flatten().flatten().map(|entry| entry.path()));
+        for folder in [self.root().to_owned(), self.layout.nodes()].into_iter().chain(objects) {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+                if durable::is_unfinished(&entry.file_name()) && age.is_some_and(|age| age > WRITING) {
+                    fs::remove_file(entry.path()).map_err(|e| io("remove", &entry.path(), e))?;
+                }
+            }
         }
         Ok(())
     }

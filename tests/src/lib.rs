@@ -1,0 +1,38 @@
+//! The harness of the suites: a started plugin, the ground that its pool stands on, and a CO that plays with it.
+//!
+//! A [`Plugin`] is the real binary on a temporary socket and root, started, killed and started again like any other process. A
+//! [`Client`] is what a CO is to it: typed clients, and the steps of a volume's life with the paths that a CO would choose. A
+//! [`Workspace`] is the directory of one case; whatever happens in it, a panic included, is unmounted, unbound and removed when
+//! it goes. [`Plugin::finish`] proves before that that nothing was left to clean up.
+//!
+//! The kernel is read with code of its own ([`kernel`]), not with the product's: a mistake in there must not hide from its tests.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports; its message and place are what is wanted")]
+
+pub mod binary;
+pub mod client;
+pub mod conformance;
+pub mod content;
+pub mod frozen;
+pub mod ground;
+pub mod http2;
+pub mod kernel;
+pub mod notice;
+pub mod plugin;
+pub mod poll;
+pub mod process;
+pub mod refusal;
+pub mod settings;
+pub mod usage;
+pub mod workspace;
+
+pub use client::{Client, Context};
+pub use ground::Ground;
+pub use plugin::Plugin;
+pub use settings::Settings;
+pub use usage::Usage;
+pub use workspace::Workspace;
+
+/// A mebibyte, in the type of CSI's sizes.
+pub const MIB: i64 = 1 << 20;

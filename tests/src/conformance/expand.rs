@@ -1,0 +1,179 @@
+//! Growing.
+
+use tonic::Code;
+
+use super::{SMALL, growing};
+use crate::MIB;
+use crate::client::{at_least, exactly};
+use crate::content::{assert_holds, pattern, size, take, write};
+use crate::kernel::may_grow_ext4;
+use crate::plugin::Plugin;
+use crate::refusal::refused;
+use crate::usage::Usage;
+
+super::table! {
+    a_filesystem_grows_while_it_is_mounted_and_keeps_its_data: [Format],
+    an_ext4_that_may_not_grow_says_why_and_keeps_its_data: [Format],
+    a_filesystem_that_was_detached_grows_when_it_is_staged: [Format],
+    a_device_grows_while_it_is_used_and_keeps_its_data: [Block],
+    a_directory_takes_any_size: [Shared],
+    growing_to_what_it_has_changes_nothing: [],
+    shrinking_is_refused: [],
+    a_node_cannot_grow_what_the_controller_did_not: [Device],
+    a_published_reader_is_no_reason_to_fail: [Format],
+}
+
+const LENGTH: usize = 5 << 20;
+
+async fn a_filesystem_grows_while_it_is_mounted_and_keeps_its_data(plugin: &Plugin) {
+    let a = plugin.a();
+    for (filesystem, mebibytes) in growing() {
+        let (small, large) = (mebibytes * MIB, 2 * mebibytes * MIB);
+        let usage = Usage::mount().filesystem(filesystem);
+        let volume = a.create(filesystem, small, &usage).await;
+        let id = &volume.volume_id;
+        let target = a.up(&volume, &usage).await;
+        write(&target, &pattern(1, LENGTH)).unwrap();
+        let before = size(&target);
+        let expanded = a.expand(id, exactly(large)).await.unwrap();
+        assert_eq!((expanded.capacity_bytes, expanded.node_expansion_required), (large, true));
+        for _ in 0..2 {
+            assert_eq!(a.expand_here(id, &target, &usage, large).await.unwrap(), large);
+        }
+        let after = size(&target);
+        assert!(after - before >= u64::try_from(small * 9 / 10).unwrap(), "{filesystem} grew from {before} to {after}");
+        assert_holds(&target, 1, LENGTH);
+        // What has been gained can be used.
+        take(&target, small);
+        write(&target, &pattern(2, LENGTH)).unwrap();
+        a.down(&volume).await;
+        assert_holds(&a.up(&volume, &usage).await, 2, LENGTH);
+        a.down(&volume).await;
+        a.delete(id).await.unwrap();
+    }
+}
+
+/// The kernel grows ext4 for holders of CAP_SYS_RESOURCE alone.
+async fn an_ext4_that_may_not_grow_says_why_and_keeps_its_data(plugin: &Plugin) {
+    let (a, usage) = (plugin.a(), Usage::mount().filesystem("ext4"));
+    let volume = a.create("one", SMALL, &usage).await;
+    let target = a.up(&volume, &usage).await;
+    write(&target, &pattern(1, LENGTH)).unwrap();
+    a.expand(&volume.volume_id, exactly(2 * SMALL)).await.unwrap();
+    let grown = a.expand_here(&volume.volume_id, &target, &usage, 2 * SMALL).await;
+    if may_grow_ext4() {
+        assert_eq!(grown.unwrap(), 2 * SMALL);
+    } else {
+        refused(grown, Code::FailedPrecondition, &["CAP_SYS_RESOURCE"]);
+    }
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    // It is no reason to keep the data from its owner.
+    assert_holds(&a.up(&volume, &usage).await, 1, LENGTH);
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn a_filesystem_that_was_detached_grows_when_it_is_staged(plugin: &Plugin) {
+    let a = plugin.a();
+    for (filesystem, mebibytes) in growing() {
+        let (small, large) = (mebibytes * MIB, 2 * mebibytes * MIB);
+        let usage = Usage::mount().filesystem(filesystem);
+        let volume = a.create(filesystem, small, &usage).await;
+        let target = a.up(&volume, &usage).await;
+        write(&target, &pattern(1, LENGTH)).unwrap();
+        let before = size(&target);
+        a.down(&volume).await;
+        a.expand(&volume.volume_id, exactly(large)).await.unwrap();
+        let target = a.up(&volume, &usage).await;
+        assert!(
+            size(&target) - before >= u64::try_from(small * 9 / 10).unwrap(),
+            "{filesystem}: {before} then {}",
+            size(&target)
+        );
+        assert_holds(&target, 1, LENGTH);
+        a.down(&volume).await;
+        a.delete(&volume.volume_id).await.unwrap();
+    }
+}
+
+async fn a_device_grows_while_it_is_used_and_keeps_its_data(plugin: &Plugin) {
+    let (a, usage) = (plugin.a(), plugin.usage());
+    let volume = a.create("one", SMALL, &usage).await;
+    let target = a.up(&volume, &usage).await;
+    write(&target, &pattern(1, LENGTH)).unwrap();
+    let expanded = a.expand(&volume.volume_id, exactly(3 * SMALL)).await.unwrap();
+    assert_eq!(expanded.capacity_bytes, 3 * SMALL);
+    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 3 * SMALL).await.unwrap(), 3 * SMALL);
+    assert_eq!(i64::try_from(size(&target)).unwrap(), 3 * SMALL);
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn a_directory_takes_any_size(plugin: &Plugin) {
+    let (a, usage) = (plugin.a(), plugin.usage());
+    let volume = a.create("one", SMALL, &usage).await;
+    let target = a.up(&volume, &usage).await;
+    write(&target, &pattern(1, LENGTH)).unwrap();
+    let expanded = a.expand(&volume.volume_id, exactly(4 * SMALL)).await.unwrap();
+    assert_eq!((expanded.capacity_bytes, expanded.node_expansion_required), (4 * SMALL, false));
+    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 4 * SMALL).await.unwrap(), 4 * SMALL);
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn growing_to_what_it_has_changes_nothing(plugin: &Plugin) {
+    let a = plugin.a();
+    let volume = a.create("one", SMALL, &plugin.usage()).await;
+    for range in [at_least(SMALL), exactly(SMALL), at_least(SMALL / 2), exactly(2 * SMALL), exactly(2 * SMALL), at_least(1)] {
+        let expanded = a.expand(&volume.volume_id, range).await.unwrap();
+        assert_eq!(
+            expanded.capacity_bytes,
+            range.required_bytes.max(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes)
+        );
+    }
+    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, 2 * SMALL);
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn shrinking_is_refused(plugin: &Plugin) {
+    let a = plugin.a();
+    let volume = a.create("one", SMALL, &plugin.usage()).await;
+    refused(a.expand(&volume.volume_id, exactly(SMALL / 2)).await, Code::OutOfRange, &["16MiB"]);
+    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, SMALL);
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn a_node_cannot_grow_what_the_controller_did_not(plugin: &Plugin) {
+    let (a, usage) = (plugin.a(), plugin.usage());
+    let volume = a.create("one", SMALL, &usage).await;
+    let target = a.up(&volume, &usage).await;
+    write(&target, &pattern(1, LENGTH)).unwrap();
+    refused(a.expand_here(&volume.volume_id, &target, &usage, 2 * SMALL).await, Code::Unavailable, &["ControllerExpandVolume"]);
+    refused(a.expand_here(&volume.volume_id, plugin.workspace(), &usage, SMALL).await, Code::NotFound, &[]);
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+async fn a_published_reader_is_no_reason_to_fail(plugin: &Plugin) {
+    let (filesystem, mebibytes) = growing().last().unwrap();
+    let (a, usage, size_before) = (plugin.a(), plugin.usage().filesystem(filesystem), mebibytes * MIB);
+    let volume = a.create("one", size_before, &usage).await;
+    write(&a.up(&volume, &usage).await, &pattern(1, LENGTH)).unwrap();
+    a.down(&volume).await;
+    let reader = usage.clone().readonly();
+    let target = a.up(&volume, &reader).await;
+    a.expand(&volume.volume_id, exactly(2 * size_before)).await.unwrap();
+    assert_eq!(a.expand_here(&volume.volume_id, &target, &reader, 2 * size_before).await.unwrap(), 2 * size_before);
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    // The filesystem follows as soon as somebody may write.
+    let target = a.up(&volume, &usage).await;
+    assert!(size(&target) > u64::try_from(size_before * 3 / 2).unwrap());
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+}

@@ -1,0 +1,195 @@
+//! A plugin under test: one root, one or several processes that share it, and the proof that nothing is left of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::Pid;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::client::Client;
+use crate::kernel::{loops_below, mounts_below};
+use crate::process::Process;
+use crate::settings::Settings;
+use crate::usage::Usage;
+use crate::workspace::Workspace;
+
+/// The nodes of a test.
+pub const NODE_A: &str = "node-a";
+/// The second one.
+pub const NODE_B: &str = "node-b";
+
+/// A plugin, with everything that it touches.
+#[derive(Debug)]
+pub struct Plugin {
+    // Dropped in this order: nobody works in a directory that is removed.
+    processes: AsyncMutex<BTreeMap<String, Process>>,
+    settings: Mutex<Settings>,
+    usage: Usage,
+    workspace: Workspace,
+    root: Workspace,
+}
+
+impl Plugin {
+    /// Starts a plugin on a new root within `ground`; it serves as [`NODE_A`]. `usage` is how its volumes are used by default.
+    pub async fn start(ground: &Path, settings: Settings, usage: Usage) -> Self {
+        let plugin = Self {
+            processes: AsyncMutex::default(),
+            settings: Mutex::new(settings),
+            usage,
+            workspace: Workspace::new(),
+            root: Workspace::within(ground),
+        };
+        plugin.start_node(NODE_A).await;
+        plugin
+    }
+
+    /// How its volumes are used unless a case is about another usage.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
+    /// The directory of the case.
+    pub fn workspace(&self) -> &Path {
+        self.workspace.path()
+    }
+
+    /// The root of the pool.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Where a node listens.
+    pub fn socket(&self, node: &str) -> PathBuf {
+        self.workspace().join(format!("{node}.sock"))
+    }
+
+    /// The configuration file, written anew.
+    pub fn config(&self) -> PathBuf {
+        let path = self.workspace().join("config.yaml");
+        fs::write(&path, self.settings().yaml(self.root())).unwrap();
+        path
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn start_node(&self, node: &str) {
+        let mut processes = self.processes.lock().await;
+        let (config, socket, log) = (self.config(), self.socket(node), self.workspace().join(format!("{node}.log")));
+        let filter = self.settings().log;
+        processes.insert(node.to_owned(), Process::start(&config, node, &socket, &log, filter).await);
+    }
+
+    /// A client of a node, with a connection of its own.
+    pub fn client(&self, node: &str) -> Client {
+        Client::new(&self.socket(node), node, &self.workspace().join(node))
+    }
+
+    /// A client of the first node.
+    pub fn a(&self) -> Client {
+        self.client(NODE_A)
+    }
+
+    /// A client of the second node, which is started if it is not there yet.
+    pub async fn b(&self) -> Client {
+        if !self.processes.lock().await.contains_key(NODE_B) {
+            self.start_node(NODE_B).await;
+        }
+        self.client(NODE_B)
+    }
+
+    /// Kills a node without warning.
+    pub async fn kill(&self, node: &str) {
+        if let Some(mut process) = self.processes.lock().await.remove(node) {
+            process.kill();
+        }
+    }
+
+    /// Kills the first node without warning and starts it again.
+    pub async fn restart(&self) -> Client {
+        self.kill(NODE_A).await;
+        self.start_node(NODE_A).await;
+        self.a()
+    }
+
+    /// Stops the first node in good order and starts it again with other settings.
+    pub async fn reconfigure(&self, change: impl FnOnce(&mut Settings)) -> Client {
+        let stopped = self.processes.lock().await.remove(NODE_A);
+        if let Some(mut process) = stopped {
+            assert!(process.terminate().success(), "{}", process.tail());
+        }
+        change(&mut self.settings());
+        self.start_node(NODE_A).await;
+        self.a()
+    }
+
+    /// The process id of the first node.
+    pub async fn process_id(&self) -> Pid {
+        self.processes.lock().await[NODE_A].id()
+    }
+
+    /// Takes the first node's process out of the plugin's care.
+    pub async fn take(&self) -> Process {
+        self.processes.lock().await.remove(NODE_A).unwrap()
+    }
+
+    /// Everything that the nodes said.
+    pub async fn said(&self) -> String {
+        let processes = self.processes.lock().await;
+        processes.values().map(Process::said).collect()
+    }
+
+    /// The end of what the nodes said, for a report.
+    pub async fn tail(&self) -> String {
+        let processes = self.processes.lock().await;
+        processes.iter().map(|(node, process)| format!("--- {node}\n{}\n", process.tail())).collect()
+    }
+
+    /// Stops every node as an orchestrator does and panics unless each ends well and nothing is left: no mount, no loop device,
+    /// no volume, no half-made object, nothing at a target or staging path, no socket.
+    pub async fn finish(&self) {
+        let left = self.leftovers();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+        for (node, process) in self.processes.lock().await.iter_mut() {
+            let status = process.terminate();
+            assert!(status.success(), "{node} ended with {status}:\n{}", process.tail());
+            assert!(!process.socket().exists(), "{node} left its socket");
+            let said = process.said();
+            let panics: Vec<&str> = said.lines().filter(|line| line.contains("panicked")).collect();
+            assert!(panics.is_empty(), "{node} panicked: {panics:#?}");
+        }
+    }
+
+    /// What is still there of everything that was made.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        left.extend(mounts_below(self.workspace()).into_iter().map(|mount| format!("mount {}", mount.point.display())));
+        left.extend(
+            loops_below(self.root()).into_iter().map(|bound| format!("{} of {}", bound.device.display(), bound.file.display())),
+        );
+        for shelf in ["volumes", "snapshots", "groups", "new", "trash"] {
+            left.extend(
+                entries(&self.root().join(shelf))
+                    .into_iter()
+                    .filter(|path| !path.ends_with("lock"))
+                    .map(|path| path.display().to_string()),
+            );
+        }
+        for node in [NODE_A, NODE_B] {
+            for kind in ["staging", "pods"] {
+                // The directories themselves are the CO's; what is in them is the plugin's.
+                let made = entries(&self.workspace().join(node).join(kind));
+                left.extend(made.iter().flat_map(|directory| entries(directory)).map(|path| path.display().to_string()));
+            }
+        }
+        left
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let Ok(read) = fs::read_dir(directory) else { return Vec::new() };
+    read.map(|entry| entry.unwrap().path()).collect()
+}

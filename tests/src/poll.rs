@@ -1,0 +1,33 @@
+//! Waiting for something without guessing how long it takes.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it a hang. Far more than it ever needs, so that a busy machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until `look` finds something; panics with `what` when it does not within [`PATIENCE`].
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen within {} s", PATIENCE.as_secs());
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The same for what is asked for asynchronously.
+pub async fn until_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen within {} s", PATIENCE.as_secs());
+        tokio::time::sleep(PAUSE).await;
+    }
+}

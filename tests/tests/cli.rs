@@ -1,0 +1,155 @@
+//! The command line beside `serve`: checking a configuration, the demo, completion.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output, Stdio};
+
+use hawser_tests::Workspace;
+use hawser_tests::binary::hawser;
+use hawser_tests::kernel::{loops_below, mounts_below};
+use hawser_tests::poll::until;
+use rustix::process::{Pid, Signal, kill_process};
+
+fn check(workspace: &Workspace, text: &str) -> Output {
+    let file = workspace.path().join("hawser.yaml");
+    fs::write(&file, text).unwrap();
+    Command::new(hawser()).args(["config", "check"]).arg(file).output().unwrap()
+}
+
+#[test]
+fn a_configuration_in_order_is_called_so() {
+    let workspace = Workspace::new();
+    for text in [
+        "",
+        "backends:\n  local:\n    type: local\n    root: /srv\n",
+        "driver:\n  name: my.driver.example\n  csi-spec-level: \"1.13\"\n  default-backend: b\n  socket-group: root\n\
+         backends:\n  a:\n    type: local\n    root: /srv/a\n    kind: directory\n  b:\n    root: /srv/b\n    capacity: 10GiB\n    \
+         overcommit: 1.5\n    max-volumes-per-node: 3\n    type: local\n",
+    ] {
+        let output = check(&workspace, text);
+        assert!(output.status.success(), "{text:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_its_file_line_and_key() {
+    let workspace = Workspace::new();
+    let table: [(&str, &str, &[&str]); 10] = [
+        ("driver:\n  nam: x\n", ":2", &["nam"]),
+        ("drivers: {}\n", ":1", &["drivers"]),
+        ("backends:\n  a:\n    root: /x\n", ":3", &["type"]),
+        ("backends:\n  a:\n    type: lokal\n", "", &["lokal", "local"]),
+        ("backends:\n  a:\n    type: local\n    rot: /x\n", ":4", &["rot", "root"]),
+        ("backends:\n  a:\n    type: local\n    root: relative\n", ":4", &["backends.a.root", "absolute"]),
+        ("backends:\n  a:\n    type: local\n    capacity: ten\n", ":4", &["ten"]),
+        ("backends:\n  a:\n    type: local\n    overcommit: 0.5\n", ":4", &["overcommit"]),
+        ("driver:\n  default-backend: b\n", ":2", &["default-backend"]),
+        ("a: [\n", "", &[]),
+    ];
+    for (text, line, words) in table {
+        let output = check(&workspace, text);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text:?} was called in order");
+        assert!(said.contains(&format!("hawser.yaml{line}")), "{text:?}: no place in {said:?}");
+        for word in words {
+            assert!(said.contains(word), "{text:?}: no {word:?} in {said:?}");
+        }
+    }
+    // All mistakes of one file at once.
+    let output = check(&workspace, "backends:\n  a:\n    type: local\n    root: x\n    overcommit: 0.5\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("hawser.yaml:4") && said.contains("hawser.yaml:5"), "{said}");
+    let output = Command::new(hawser()).args(["config", "check", "/never/made.yaml"]).output().unwrap();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/never/made.yaml"));
+}
+
+#[test]
+fn the_configuration_in_force_is_shown_as_a_file_in_order() {
+    let workspace = Workspace::new();
+    let shown = Command::new(hawser()).args(["config", "show"]).env_remove("HAWSER_CONFIG").output().unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    for part in ["csi.hawser.dev", "backends:", "type: local", "/var/lib/hawser/local"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(check(&workspace, &text).status.success());
+}
+
+#[test]
+fn completion_and_help_are_printed() {
+    let output = Command::new(hawser()).args(["completion", "bash"]).output().unwrap();
+    let script = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && script.contains("_hawser") && script.contains("serve") && script.contains("--endpoint"));
+    let bash = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+    assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
+    let output = Command::new(hawser()).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for command in ["serve", "config", "demo", "completion"] {
+        assert!(help.contains(command), "no {command} in {help}");
+    }
+    let output = Command::new(hawser()).arg("serv").output().unwrap();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("serve"));
+}
+
+fn demo(workspace: &Workspace) -> Child {
+    let mut demo = Command::new(hawser());
+    demo.arg("demo").env("TMPDIR", workspace.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    demo.spawn().unwrap()
+}
+
+fn assert_nothing_left(workspace: &Workspace, when: &str) {
+    let entries: Vec<_> = fs::read_dir(workspace.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let (mounts, loops) = (mounts_below(workspace.path()), loops_below(workspace.path()));
+    assert!(entries.is_empty() && mounts.is_empty() && loops.is_empty(), "{when}: {entries:?} {mounts:?} {loops:?}");
+}
+
+#[test]
+fn the_demo_shows_the_main_job_and_leaves_nothing() {
+    let workspace = Workspace::new();
+    let output = demo(&workspace).wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    for call in [
+        "CreateVolume",
+        "ControllerPublishVolume",
+        "NodeStageVolume",
+        "NodePublishVolume",
+        "CreateSnapshot",
+        "node-a",
+        "node-b",
+        "DeleteVolume",
+    ] {
+        assert!(out.contains(call), "the demo does not show {call}: {out}");
+    }
+    assert!(err.is_empty(), "{err}");
+    assert_nothing_left(&workspace, "after the demo");
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing() {
+    let workspace = Workspace::new();
+    let mut interrupted = 0;
+    for lines in 0..20 {
+        let mut child = demo(&workspace);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        for _ in 0..lines {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+        }
+        if lines == 0 {
+            until("the demo's directory", || fs::read_dir(workspace.path()).unwrap().next()).unwrap();
+        }
+        let _ = kill_process(Pid::from_child(&child), Signal::INT);
+        let (mut rest, mut said) = (String::new(), String::new());
+        out.read_to_string(&mut rest).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), None, "after {lines} lines the demo was ended by the signal instead of ending by itself");
+        interrupted += usize::from(!status.success());
+        assert_nothing_left(&workspace, &format!("interrupted after {lines} lines ({status}: {said})"));
+    }
+    assert!(interrupted >= 5, "only {interrupted} of 20 demos were interrupted before their end");
+}
