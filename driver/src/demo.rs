@@ -35,7 +35,9 @@ pub async fn run() -> Result<()> {
     };
     drop(cast);
     let struck = stage.strike().await;
-    played.and(struck)?;
+    // What could not be taken down is worth more words than what went wrong before.
+    struck?;
+    played?;
     crate::cli::print("\nNothing is left: no volume, no mount, no loop device, no file.\n")
 }
 

@@ -52,6 +52,7 @@ impl Plugin {
                 BackendConfig::Local(local) => {
                     let pool = Pool::open(name.clone(), local.clone(), Arc::clone(host))
                         .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                    pool.thaw_forgotten().map_err(|error| error.while_doing(format_args!("backend {name}")))?;
                     let pool = Arc::new(pool);
                     pools.push(Arc::clone(&pool));
                     provisioners.insert(

@@ -37,20 +37,27 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
     };
     let server = router(&plugin, Rpc::new(&calls)).await?.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
     // A connection on which nobody says anything would keep the server for ever; only calls are worth waiting for.
+    let running = calls.clone();
     let enough = async move {
         if stopped.await.is_err() {
             std::future::pending::<()>().await;
         }
-        calls.close();
-        let _ = tokio::time::timeout(GRACE, calls.wait()).await;
+        running.close();
+        let _ = tokio::time::timeout(GRACE, running.wait()).await;
         tokio::time::sleep(LAST_WORDS).await;
     };
     let served = tokio::select! {
         served = server => served,
         () = enough => Ok(()),
     };
-    // No new call is accepted from here on; those whose caller gave up still run.
-    if tokio::time::timeout(GRACE, plugin.queue.drain()).await.is_err() {
+    // No new call is accepted from here on. A connection that broke leaves calls behind, and a call whose caller gave up leaves
+    // work behind; both still run.
+    calls.close();
+    let rest = async {
+        calls.wait().await;
+        plugin.queue.drain().await;
+    };
+    if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("calls are still running {} s after the signal; they are left behind", GRACE.as_secs());
     }
     sweep.abort();
@@ -62,7 +69,11 @@ async fn router(
     plugin: &Plugin,
     rpc: Rpc,
 ) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
-    let reflection = || Reflection::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let failed = |error: tonic_reflection::server::Error| Error::internal("describe the services").caused_by(error);
     let (reporter, health) = tonic_health::server::health_reporter();
     let identity = csi::identity_server::IdentityServer::new(plugin.identity.clone());

@@ -8,9 +8,10 @@ use std::str::FromStr;
 
 use hawser_volume::{Bytes, Error, Result};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
-use crate::errno::Attempt;
-use crate::ioctl;
+use crate::errno::{self, Attempt};
+use crate::{busy, ioctl};
 
 /// The number by which the kernel knows a device, wherever its nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,20 @@ impl Device {
     /// The size now, which a grown device has before anybody opens it again.
     pub fn current_size(&self) -> Result<Bytes> {
         size_of_block(&self.file).attempt(|| format!("read the size of device {}", self.path.display()))
+    }
+
+    /// Whether something on this machine has the device for itself: a mount in any mount namespace, LVM, md, swap, a format.
+    ///
+    /// A mount table shows only the mounts of one namespace; a filesystem that was unmounted here may live on in a container that
+    /// was started meanwhile, and what is on the device is then not at rest.
+    pub fn is_held(&self) -> Result<bool> {
+        let held = self.file.try_clone().attempt(|| format!("hold device {}", self.path.display()))?.into();
+        let exclusive = || reopen(&held, OFlags::RDONLY | OFlags::EXCL);
+        match busy::asked_again(exclusive, |errno| *errno == Errno::BUSY) {
+            Ok(_) => Ok(false),
+            Err(Errno::BUSY) => Ok(true),
+            Err(errno) => Err(errno::error(format!("open device {} exclusively", self.path.display()), errno)),
+        }
     }
 
     /// Writes everything that is cached for the device to its medium, and forgets what was read from it.

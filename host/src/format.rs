@@ -33,7 +33,7 @@ use crate::device::{Device, reopen};
 use crate::errno::Attempt;
 use crate::scratch::{Scratch, Touch};
 use crate::signature::{self, Content};
-use crate::{busy, ioctl, unfinished};
+use crate::{busy, ioctl, step, unfinished};
 
 /// How a filesystem is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +73,24 @@ pub(crate) enum Step {
 /// directory for temporary files has no room for the scratch image.
 pub fn format(device: &Device, filesystem: Filesystem, options: &FormatOptions, deadline: Deadline) -> Result<()> {
     let doing = format!("make {filesystem} on {}", device.path.display());
-    run(device, filesystem, options, deadline, &mut |_| Ok(())).map_err(|error| error.while_doing(doing))
+    run(device, filesystem, options, deadline, &mut |step| {
+        announce(step);
+        Ok(())
+    })
+    .map_err(|error| error.while_doing(doing))
+}
+
+/// The steps under the names that they have for the whole program.
+fn announce(step: Step) {
+    use crate::step::Step as Named;
+    step::reached(match step {
+        Step::Made => Named::FilesystemMade,
+        Step::Marked => Named::DeviceMarked,
+        Step::Copied(0) => Named::DevicePartlyFilled,
+        Step::Filled => Named::DeviceFilled,
+        Step::Finished => Named::FilesystemFinished,
+        Step::Cleared | Step::Copied(_) => return,
+    });
 }
 
 fn run(

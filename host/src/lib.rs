@@ -42,6 +42,7 @@ pub mod options;
 mod scratch;
 pub mod signature;
 pub mod space;
+pub mod step;
 pub mod superblock;
 pub mod target;
 mod unfinished;

@@ -39,7 +39,7 @@ const SECTOR: u32 = 512;
 const ATTEMPTS: u32 = 256;
 
 /// How long something that may be passing (a mount that is being torn down, udev) is waited for.
-const PASSING: Duration = Duration::from_secs(1);
+const PASSING: Duration = Duration::from_secs(5);
 
 /// Binds `image` to a loop device, or finds it bound: [`Host::attach_loop`](crate::Host::attach_loop).
 pub fn attach(image: &Path, read_only: bool) -> Result<Device> {

@@ -64,14 +64,14 @@ pub fn unmount(path: &Path) -> Result<()> {
         return Err(nothing());
     }
     // Not sys_mount::unmount: up to 3.1 its NOFOLLOW has the number of O_NOFOLLOW, which umount2(2) refuses.
-    rustix::mount::unmount(place.by_descriptor(), UnmountFlags::NOFOLLOW).map_err(io::Error::from).map_err(|cause| {
-        match cause.raw_os_error() {
-            Some(libc::EINVAL | libc::ENOENT) => nothing().caused_by(cause),
-            Some(libc::EBUSY) => {
-                Error::precondition(format!("{} is in use; end what uses it", place.path.display())).caused_by(cause)
-            }
-            _ => errno::error(format!("unmount {}", place.path.display()), cause),
+    let unmount = || rustix::mount::unmount(place.by_descriptor(), UnmountFlags::NOFOLLOW);
+    let done = busy::asked_again(unmount, |errno| *errno == rustix::io::Errno::BUSY);
+    done.map_err(io::Error::from).map_err(|cause| match cause.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOENT) => nothing().caused_by(cause),
+        Some(libc::EBUSY) => {
+            Error::precondition(format!("{} is in use; end what uses it", place.path.display())).caused_by(cause)
         }
+        _ => errno::error(format!("unmount {}", place.path.display()), cause),
     })
 }
 

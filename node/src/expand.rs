@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hawser_host::step::{self, Step};
 use hawser_host::{Content, Host};
 use hawser_volume::{Bytes, Error, Kind, Result, SizeRange, VolumeId};
 
@@ -21,6 +22,7 @@ pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) 
     let volume = &expand.attach.volume;
     let path = mounted_path(host, attacher, volume, &expand.path)?;
     let size = attacher.rescan(volume, &expand.attach.node)?;
+    step::reached(Step::DeviceGrown);
     if let Some(range) = expand.range
         && size < range.required()
     {

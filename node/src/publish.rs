@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hawser_host::step::{self, Step};
 use hawser_host::{Host, MountEntry, MountOptions, Shape};
 use hawser_volume::{Access, Error, Kind, Result, VolumeId};
 
@@ -72,7 +73,10 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
         )));
     }
     let target = host.create_target(&publish.target, if block { Shape::File } else { Shape::Directory })?;
-    host.bind(&source, &target, &options.with_read_only(read_only))
+    step::reached(Step::TargetMade);
+    host.bind(&source, &target, &options.with_read_only(read_only))?;
+    step::reached(Step::TargetMounted);
+    Ok(())
 }
 
 fn is_device_read_only(host: &dyn Host, path: &std::path::Path) -> Result<bool> {
@@ -109,5 +113,6 @@ pub(crate) fn unpublish(host: &dyn Host, attacher: &dyn Attacher, volume: &Volum
         target => target?,
     };
     unmount_all(host, attacher, volume, &target)?;
+    step::reached(Step::TargetUnmounted);
     host.remove_target(&target)
 }

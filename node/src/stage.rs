@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hawser_host::step::{self, Step};
 use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape};
 use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
 
@@ -36,7 +37,9 @@ pub(crate) fn stage(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage) -> 
         return stage_again(host, attacher, stage, &staging, &entry);
     }
     let source = attacher.attach(&stage.attach)?;
+    step::reached(Step::DeviceAttached);
     let result = show(host, stage, &staging, source);
+    step::reached(Step::StagingMounted);
     if result.is_err() {
         let left = View::now(host, attacher, volume)?.everywhere()?.len();
         if left == 0
@@ -228,6 +231,7 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
         Err(error) if error.kind() == Kind::NotFound => {}
         Err(error) => return Err(error),
     }
+    step::reached(Step::StagingUnmounted);
     prove_unpublished(host, attacher, attach)?;
     attacher.detach(volume, &attach.node, attach.deadline)
 }

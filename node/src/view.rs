@@ -1,15 +1,11 @@
 //! What the kernel says about one volume on this node.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use hawser_host::{Host, MountEntry, MountTable};
-use hawser_volume::{Deadline, Error, Kind, Result, VolumeId};
+use hawser_volume::{Error, Result, VolumeId};
 
 use crate::attach::Attacher;
-
-/// How long a busy mount is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The table of mounts, read once, with the question whose volume a mount shows.
 pub(crate) struct View<'a> {
@@ -73,23 +69,6 @@ pub(crate) fn unmount_all(host: &dyn Host, attacher: &dyn Attacher, volume: &Vol
         if view.at(path)?.is_none() {
             return view.prove_nothing_left(path);
         }
-        unmount_patiently(host, path)?;
-    }
-}
-
-/// Unmounts, trying again for a moment while the mount is busy. A process that scans disks, or a child of this one between its
-/// fork and its exec (which has a copy of every descriptor until then), holds a mount for an instant; a task that still runs
-/// holds it for longer and is reported.
-fn unmount_patiently(host: &dyn Host, path: &Path) -> Result<()> {
-    let patience = Deadline::after(PATIENCE);
-    let mut pause = Duration::from_millis(2);
-    loop {
-        match host.unmount(path) {
-            Err(error) if error.kind() == Kind::Precondition && !patience.passed() => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(100));
-            }
-            done => return done,
-        }
+        host.unmount(path)?;
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hawser_host::machine;
+use hawser_host::step::{self, Step};
 use hawser_volume::{Access, AccessMode, Deadline, Error, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,7 @@ impl Pool {
         };
         volume.record.attachments.push(attachment.clone());
         volume.save()?;
+        step::reached(Step::AttachmentRecorded);
         Ok(attachment)
     }
 
@@ -131,6 +133,7 @@ impl Pool {
         volume.record.attachments.retain(|a| !leaving(a));
         if volume.record.attachments.len() < before {
             volume.save()?;
+            step::reached(Step::DetachmentRecorded);
         }
         Ok(())
     }
@@ -151,6 +154,7 @@ impl Pool {
         if attachment.taken.as_deref() != Some(&boot) {
             attachment.taken = Some(boot);
             volume.save()?;
+            step::reached(Step::VolumeTaken);
         }
         Ok(claim)
     }
@@ -173,10 +177,12 @@ impl Pool {
         let shared = volume.record.attachments.iter().any(|a| a.node != *node && a.taken.as_deref() == Some(&boot));
         if !shared {
             last(&self.content(&volume.record))?;
+            step::reached(Step::DeviceFreed);
         }
         let Some(attachment) = volume.record.attachments.iter_mut().find(|a| a.node == *node) else { return Ok(()) };
         if attachment.taken.take().is_some() {
             volume.save()?;
+            step::reached(Step::VolumeGivenBack);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hawser_host::step::{self, Step};
 use hawser_volume::{Deadline, Error, ObjectName, Result};
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,7 @@ impl Pool {
         let mut cuts = Vec::with_capacity(volumes.len());
         {
             let _still = self.stand_still(&volumes)?;
+            step::reached(Step::GroupStill);
             for volume in &volumes {
                 let member: ObjectName = format!("{}@{}", hawser_volume::id::digest(&volume.record.id), id).parse()?;
                 cuts.push(self.cut(volume, &member, Some(&id.to_string()))?);
@@ -111,6 +113,7 @@ impl Pool {
                 return Err(Error::internal(format!("snapshot {} of a new group exists already", record.name)));
             }
         }
+        step::reached(Step::MembersPlaced);
         write_record(&draft.folder, &record)?;
         if self.put(draft, Shelf::Groups, &id.digest)? {
             return Ok(Some((record, members)));
@@ -175,6 +178,7 @@ impl Pool {
         for member in &group.record.members {
             self.remove_snapshot(member, deadline)?;
         }
+        step::reached(Step::MembersRemoved);
         self.discard(group, id)
     }
 }

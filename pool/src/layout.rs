@@ -106,6 +106,15 @@ pub(crate) enum ObjectPath {
     Trashed(NativeId),
 }
 
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether an object's directory can have this name.
+pub(crate) fn is_digest(text: &str) -> bool {
+    is_hex(text, 32)
+}
+
 /// `<digest>-<incarnation>`: 32 and 8 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NativeId {
@@ -122,8 +131,8 @@ impl NativeId {
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (digest, incarnation) = text.split_once('-')?;
-        let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        (hex(digest, 32) && hex(incarnation, 8)).then(|| Self { digest: digest.to_owned(), incarnation: incarnation.to_owned() })
+        (is_digest(digest) && is_hex(incarnation, 8))
+            .then(|| Self { digest: digest.to_owned(), incarnation: incarnation.to_owned() })
     }
 
     /// Reads an id that a caller sent; one that this pool cannot have given names nothing.

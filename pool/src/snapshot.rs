@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hawser_host::copy;
 use hawser_host::lock::FileLock;
+use hawser_host::step::{self, Step};
 use hawser_volume::{Deadline, Error, ObjectName, Result};
 
 use crate::image::{self, Activity, Taken};
@@ -76,6 +77,7 @@ impl Pool {
         let file = image::create(&path, volume.record.size)?;
         let created = now();
         let taken = image::take(self.host.as_ref(), &source, &file, activity, group.is_some())?;
+        step::reached(Step::SnapshotCut);
         file.sync_all().map_err(|e| io("flush", &path, e))?;
         let record = SnapshotRecord {
             format: FORMAT,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hawser_host::lock::FileLock;
+use hawser_host::step::{self, Step};
 use hawser_host::{Host, MountEntry, copy, durable, space};
 use hawser_volume::{BackendName, Bytes, Deadline, Error, ObjectName, Result, Segments};
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use crate::capacity::{Ledger, STEP};
 use crate::config::LocalConfig;
-use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf};
+use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf, is_digest};
 use crate::record::{FORMAT, VolumeRecord};
 
 /// What a volume of the pool is made of.
@@ -64,6 +65,12 @@ pub(crate) struct Locked<R> {
     pub(crate) record: R,
     pub(crate) folder: PathBuf,
     _lock: FileLock,
+}
+
+/// Nothing to do: the lock goes with its file. But a type with a `drop` is moved as a whole; without one, a closure that uses
+/// only the record takes only the record with it, and the lock is released while the closure still runs.
+impl<R> Drop for Locked<R> {
+    fn drop(&mut self) {}
 }
 
 impl<R> Locked<R> {
@@ -262,6 +269,7 @@ impl Pool {
         let folder = new.join(Uuid::new_v4().simple().to_string());
         durable::create_dir(&folder)?;
         let draft = Draft { folder, placed: false, _making: making };
+        step::reached(Step::DraftMade);
         let lock = draft.folder.join(LOCK);
         File::create(&lock).map_err(|e| io("make", &lock, e))?;
         Ok(draft)
@@ -271,6 +279,7 @@ impl Pool {
     pub(crate) fn put(&self, mut draft: Draft, shelf: Shelf, digest: &str) -> Result<bool> {
         durable::sync_dir(&draft.folder)?;
         draft.placed = durable::rename_exclusive(&draft.folder, &self.layout.object(shelf, digest))?;
+        step::reached(Step::ObjectPlaced);
         Ok(draft.placed)
     }
 
@@ -280,6 +289,7 @@ impl Pool {
         if !durable::rename_exclusive(&object.folder, &trash)? {
             return Err(Error::internal(format!("{} is in the way; remove it", trash.display())));
         }
+        step::reached(Step::ObjectTrashed);
         durable::remove_tree(&trash)
     }
 
@@ -307,7 +317,10 @@ impl Pool {
         let mut digests = Vec::new();
         for entry in fs::read_dir(&folder).map_err(|e| io("list", &folder, e))? {
             let entry = entry.map_err(|e| io("list", &folder, e))?;
-            if let Ok(name) = entry.file_name().into_string() {
+            // Whatever else somebody has put there is none of ours.
+            if let Ok(name) = entry.file_name().into_string()
+                && is_digest(&name)
+            {
                 digests.push(name);
             }
         }

@@ -15,8 +15,8 @@ use crate::store::{Kind, Pool, io};
 const WRITING: std::time::Duration = std::time::Duration::from_secs(600);
 
 impl Pool {
-    /// Removes unfinished objects, finishes removals, removes snapshots whose group was never completed, and lets filesystems
-    /// write again that a killed process had stopped. Whatever somebody is working on is left alone.
+    /// Removes unfinished objects, finishes removals, and removes snapshots whose group was never completed. Whatever somebody is
+    /// working on is left alone.
     pub fn sweep(&self) -> Result<()> {
         let new = self.layout.new_objects();
         if let Some(_alone) = FileLock::try_acquire(&new.join(LOCK))? {
@@ -25,9 +25,6 @@ impl Pool {
         }
         self.empty(&self.layout.trash())?;
         self.remove_unfinished_records()?;
-        if self.config.kind == Kind::Image {
-            self.thaw_forgotten()?;
-        }
         Ok(())
     }
 
@@ -72,8 +69,12 @@ impl Pool {
         Ok(())
     }
 
-    /// Only a volume whose lock is free: its holder may have stopped it on purpose at this moment.
-    fn thaw_forgotten(&self) -> Result<()> {
+    /// Lets filesystems write again that a killed process had stopped for a snapshot; quick, and done before anything else, as a
+    /// database hangs until then. Only a volume whose lock is free: its holder may have stopped it on purpose at this moment.
+    pub fn thaw_forgotten(&self) -> Result<()> {
+        if self.config.kind != Kind::Image {
+            return Ok(());
+        }
         for volume in self.page::<VolumeRecord>(Shelf::Volumes, None, usize::MAX)?.items {
             if volume.attachments.is_empty() {
                 continue;

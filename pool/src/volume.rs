@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 
 use hawser_host::durable;
+use hawser_host::step::{self, Step};
 use hawser_volume::{Bytes, Deadline, Error, ObjectName, Result, SizeRange};
 
 use crate::image::{self, Activity, Taken};
@@ -84,7 +85,9 @@ impl Pool {
             Kind::Directory => durable::create_dir(&draft.folder.join(DATA))?,
             Kind::Image => self.fill(&draft, &record, deadline)?,
         }
+        step::reached(Step::VolumeFilled);
         write_record(&draft.folder, &record)?;
+        step::reached(Step::VolumeRecorded);
         Ok(self.put(draft, Shelf::Volumes, &id.digest)?.then_some(record))
     }
 
@@ -186,6 +189,7 @@ impl Pool {
             let file = OpenOptions::new().write(true).open(&path).map_err(|e| io("open", &path, e))?;
             image::finish(&file, &path, wanted, volume.record.provisioning)?;
         }
+        step::reached(Step::ImageGrown);
         volume.record.size = wanted;
         volume.save()?;
         Ok(wanted)
@@ -203,6 +207,7 @@ impl Pool {
         let path = self.content(&volume.record);
         let file = OpenOptions::new().write(true).open(&path).map_err(|e| io("open", &path, e))?;
         image::finish(&file, &path, volume.record.size, provisioning)?;
+        step::reached(Step::PropertyChanged);
         volume.record.provisioning = provisioning;
         volume.save()?;
         self.ledger.forget();

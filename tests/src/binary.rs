@@ -18,22 +18,28 @@ pub fn hawser() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os(VARIABLE) {
         Some(path) => PathBuf::from(path),
-        None => build(),
+        None => build("hawser", &[]),
     })
 }
 
-fn build() -> PathBuf {
+/// The program that kills itself at a step named by `HAWSER_KILL_AT`.
+pub fn hawser_with_kill_points() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("hawser-kill-points", &["--features", "kill-points"]))
+}
+
+fn build(binary: &str, arguments: &[&str]) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let target = profile.parent().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "hawser", "--bin", "hawser", "--target-dir"]).arg(target);
+    cargo.args(["build", "--quiet", "--package", "hawser", "--bin", binary, "--target-dir"]).arg(target).args(arguments);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
     let built = cargo.current_dir(workspace_root()).status().unwrap();
     assert!(built.success(), "building hawser failed");
-    profile.join("hawser")
+    profile.join(binary)
 }
 
 /// A program that `tests/install` put into `target/tools`.

@@ -152,7 +152,7 @@ fn a_mounted_device_is_not_freed() {
 
 #[test]
 fn a_mount_in_another_namespace_holds_the_device() {
-    let place = Place::new();
+    let place = Place::alone();
     let device = place.formatted("image", Filesystem::Ext4);
     let (path, image) = (device.path.clone(), place.path("image"));
     let mount = place.mounted(&device, Filesystem::Ext4, "mount", &[]);
@@ -166,12 +166,16 @@ fn a_mount_in_another_namespace_holds_the_device() {
     let mut ready = [0; 6];
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
     unmount(&mount);
-    assert!(Linux.mounts().unwrap().with_device(DeviceNumber { major: 7, minor: 0 }).iter().all(|m| m.mount_point != mount));
+    let seen = Linux.open_device(&path, true).unwrap();
+    assert!(Linux.mounts().unwrap().with_device(seen.number).is_empty());
+    assert!(seen.is_held().unwrap());
+    drop(seen);
     let error = Linux.detach_loop(&path, &image, shortly()).unwrap_err();
     assert_eq!(error.kind(), Kind::Precondition);
     assert!(error.to_string().contains("namespace"), "{error:?}");
     drop(holder.stdin.take());
     holder.wait().unwrap();
+    assert!(!Linux.open_device(&path, true).unwrap().is_held().unwrap());
     Linux.detach_loop(&path, &image, soon()).unwrap();
 }
 

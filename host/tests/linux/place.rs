@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use hawser_host::{Content, Device, FilesystemInfo, FormatOptions, Host, Linux, MountOptions, Shape, Target};
@@ -14,14 +15,34 @@ pub const SIZE: Bytes = Bytes::mib(320);
 pub struct Place {
     root: PathBuf,
     _directory: tempfile::TempDir,
+    _turn: Turn,
+}
+
+/// A new mount namespace has copies of all mounts, those of other tests too, and keeps their filesystems alive after they have
+/// been unmounted. So a test that makes one runs alone.
+static TURNS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Together(#[expect(dead_code, reason = "held until it is dropped")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held until it is dropped")] RwLockWriteGuard<'static, ()>),
 }
 
 impl Place {
+    /// A place for a test that runs beside others.
     pub fn new() -> Self {
+        Self::with(Turn::Together(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A place for a test beside which no other runs.
+    pub fn alone() -> Self {
+        Self::with(Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn with(turn: Turn) -> Self {
         assert!(rustix::process::geteuid().is_root(), "these tests mount filesystems: run them as root");
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().canonicalize().expect("the directory is there");
-        Self { root, _directory: directory }
+        Self { root, _directory: directory, _turn: turn }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
