@@ -24,16 +24,7 @@ pub(super) async fn controller_list_volume_health(
     request: csi::ControllerListVolumeHealthRequest,
     _deadline: Deadline,
 ) -> Result<csi::ControllerListVolumeHealthResponse> {
-    let max = request::max_entries(request.max_entries)?;
-    let token = page::Token::parse(&request.starting_token, &inner.backends)?;
-    let (items, next_token) =
-        page::collect(
-            &inner.backends,
-            token,
-            max,
-            |backend, after, max| async move { backend.list(after.as_deref(), max).await },
-        )
-        .await?;
+    let (items, next_token) = page::volumes(&inner.backends, request.max_entries, &request.starting_token).await?;
     // Healthy volumes are left out (CSI spec, ControllerListVolumeHealth).
     let entries = items.into_iter().filter(|status| status.trouble.is_some()).map(health).collect();
     Ok(csi::ControllerListVolumeHealthResponse { entries, next_token })

@@ -7,10 +7,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use hawser_volume::{BackendName, Error, Result};
+use hawser_volume::{BackendName, Error, Result, request};
 
 use crate::backends::Backends;
-use crate::provision::{Page, Provisioner};
+use crate::provision::{Page, Provisioner, VolumeStatus};
 
 /// Where a listing goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +32,13 @@ impl Token {
         }
         Ok(Self { backend: Some(backend), after: (!after.is_empty()).then(|| after.to_owned()) })
     }
+}
+
+/// A page of volumes, as a request asks for it, and the token of the next.
+pub(super) async fn volumes(backends: &Backends, max_entries: i32, starting_token: &str) -> Result<(Vec<VolumeStatus>, String)> {
+    let max = request::max_entries(max_entries)?;
+    let token = Token::parse(starting_token, backends)?;
+    collect(backends, token, max, |backend, after, max| async move { backend.list(after.as_deref(), max).await }).await
 }
 
 /// Collects up to `max` objects from the token on; `read` reads one page of one backend.

@@ -135,16 +135,7 @@ pub(super) async fn list_volumes(
     request: csi::ListVolumesRequest,
     _deadline: Deadline,
 ) -> Result<csi::ListVolumesResponse> {
-    let max = request::max_entries(request.max_entries)?;
-    let token = page::Token::parse(&request.starting_token, &inner.backends)?;
-    let (items, next_token) =
-        page::collect(
-            &inner.backends,
-            token,
-            max,
-            |backend, after, max| async move { backend.list(after.as_deref(), max).await },
-        )
-        .await?;
+    let (items, next_token) = page::volumes(&inner.backends, request.max_entries, &request.starting_token).await?;
     let entries = items
         .into_iter()
         .map(|VolumeStatus { volume, nodes, trouble }| csi::list_volumes_response::Entry {
