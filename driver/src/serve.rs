@@ -70,9 +70,10 @@ async fn router(
     rpc: Rpc,
 ) -> Result<tonic::transport::server::Router<tower::layer::util::Stack<Rpc, tower::layer::util::Identity>>> {
     let reflection = || {
-        Reflection::configure()
+        let describe = Reflection::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        served(plugin).into_iter().fold(describe, |describe, name| describe.with_service_name(name))
     };
     let failed = |error: tonic_reflection::server::Error| Error::internal("describe the services").caused_by(error);
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -98,6 +99,18 @@ async fn router(
         router = router.add_service(csi::node_server::NodeServer::new(node.clone()).max_decoding_message_size(REQUEST_MAX));
     }
     Ok(router)
+}
+
+/// The names of the services that this plugin serves; the descriptors know of more.
+fn served(plugin: &Plugin) -> Vec<&'static str> {
+    let mut names = vec![csi::identity_server::SERVICE_NAME, tonic_health::pb::health_server::SERVICE_NAME];
+    if plugin.controller.is_some() {
+        names.extend([csi::controller_server::SERVICE_NAME, csi::group_controller_server::SERVICE_NAME]);
+    }
+    if plugin.node.is_some() {
+        names.push(csi::node_server::SERVICE_NAME);
+    }
+    names
 }
 
 /// Ready when the process is told to stop by SIGTERM or SIGINT. A second signal ends the process at once.

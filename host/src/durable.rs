@@ -19,7 +19,7 @@ use crate::target::Place;
 /// How deep a tree may be that is removed; each level holds a descriptor.
 const DEPTH_MAX: u32 = 200;
 
-/// Whether a file of this name is one that [`write`] had begun and not finished.
+/// Whether a file of this name is one that [`write()`] had begun and not finished.
 pub fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") && name.as_encoded_bytes().ends_with(b".tmp")
 }
