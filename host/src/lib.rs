@@ -63,8 +63,9 @@ pub use usage::{Space, Usage};
 /// the kernel says is mounted. None of them retries, but what is busy is asked again for some seconds: a program that is being
 /// started (mkfs for another volume) holds copies of all descriptors of this process for a moment.
 pub trait Host: Send + Sync + Debug {
-    /// The mounts that this process sees (`/proc/self/mountinfo`), in the kernel's order: a later entry on the same path
-    /// covers an earlier one.
+    /// The mounts that this process sees (`/proc/self/mountinfo`), in the kernel's order, which says nothing of what covers what:
+    /// ask [`MountTable::top`] and [`MountTable::at`]. Mounts of other mount namespaces are not among them; whether a device is
+    /// mounted anywhere is what [`Device::is_held`] tells.
     fn mounts(&self) -> Result<MountTable>;
 
     /// The path as the kernel writes it in mountinfo: every directory above the last component resolved, the last component

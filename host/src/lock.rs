@@ -13,7 +13,14 @@ use crate::errno::{self, Attempt};
 /// A lock on a file (flock(2)), held until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a program that is being started and has a copy of the descriptor for a moment.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingUnlock);
+    }
 }
 
 impl FileLock {
@@ -59,7 +66,7 @@ impl FileLock {
         // A lock on a file that was removed or replaced meanwhile excludes nobody.
         let held = rustix::fs::fstat(&file).attempt(what)?;
         match rustix::fs::lstat(path) {
-            Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(Self { _file: file })),
+            Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(Self { file })),
             Ok(_) | Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno::error(what(), errno)),
         }

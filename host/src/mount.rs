@@ -22,13 +22,25 @@ use crate::{busy, identity, ioctl, superblock};
 
 /// Mounts the filesystem of `device` at `target`: [`Host::mount`](crate::Host::mount).
 ///
+/// If the device is mounted elsewhere already, the new mount shares that filesystem, and its options with it; the kernel refuses
+/// (`Precondition`) when one is read-only and the other is not, except for btrfs.
+///
 /// `nouuid` is added for an XFS whose UUID another mounted XFS has (a clone beside its origin), and only then. Nothing is added
 /// for a device that is itself read-only and whose journal is not empty: without its journal a filesystem may lack files that
 /// were synced long ago. It is `Precondition`, and whoever can do without says so (`noload`, `norecovery`, `rescue=nologreplay`).
 pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()> {
     let read_only = options.read_only || device.read_only;
     let options = &options.clone().with_read_only(read_only);
-    let make = |nouuid| busy::asked_again(|| detached(device, filesystem, options, nouuid), |refusal| refusal.is(libc::EBUSY));
+    let make = |nouuid| {
+        let is_busy = |refusal: &Refusal| refusal.is(libc::EBUSY);
+        match busy::asked_again(|| detached(device, filesystem, options, nouuid, Superblock::Fresh), is_busy) {
+            // It is mounted elsewhere, and not only for a moment; or the kernel is older than 6.6 and cannot promise.
+            Err(refusal) if is_busy(&refusal) || refusal.is(libc::EOPNOTSUPP) => {
+                detached(device, filesystem, options, nouuid, Superblock::Shared)
+            }
+            other => other,
+        }
+    };
     let mount = match make(false) {
         Err(refusal) if filesystem == Filesystem::Xfs && refusal.is(libc::EINVAL) && has_mounted_twin(device)? => make(true),
         other => other,
@@ -73,6 +85,15 @@ pub fn unmount(path: &Path) -> Result<()> {
         }
         _ => errno::error(format!("unmount {}", place.path.display()), cause),
     })
+}
+
+/// Whether the filesystem may be one that is in use already, with the options that it has.
+#[derive(Clone, Copy)]
+enum Superblock {
+    /// It may not: one that was unmounted a moment ago and is still on its way out does not count as this one.
+    Fresh,
+    /// It may.
+    Shared,
 }
 
 /// Why the kernel did not make a mount, in its own words as far as it had any.
@@ -121,6 +142,7 @@ fn detached(
     filesystem: Filesystem,
     options: &MountOptions,
     nouuid: bool,
+    superblock: Superblock,
 ) -> std::result::Result<OwnedFd, Refusal> {
     let object = format!("{filesystem} of {}", device.path.display());
     let refused = |kind: fn(&io::Error) -> Kind, what: String, cause: rustix::io::Errno| {
@@ -149,9 +171,13 @@ fn detached(
             refused(kind, format!("mount {object}: option {key} is refused{}", words(&context, options)), errno)
         })?;
     }
-    let made = rustix::mount::fsconfig_set_string(&context, c"source", &device.path)
-        .and_then(|()| still_there(device))
-        .and_then(|()| rustix::mount::fsconfig_create(&context));
+    let made =
+        rustix::mount::fsconfig_set_string(&context, c"source", &device.path).and_then(|()| still_there(device)).and_then(|()| {
+            match superblock {
+                Superblock::Fresh => rustix::mount::fsconfig_create_exclusive(&context),
+                Superblock::Shared => rustix::mount::fsconfig_create(&context),
+            }
+        });
     made.map_err(|errno| {
         let kind = |cause: &io::Error| match cause.raw_os_error() {
             // A bad superblock, or options that do not go together: either way somebody must look.

@@ -59,27 +59,30 @@ pub(super) fn open_image(image: &Path, read_only: bool) -> Result<File> {
     reopen(&held, if read_only { OFlags::RDONLY } else { OFlags::RDWR }).attempt(open)
 }
 
-/// Holds the image against every other attach and detach, in this process and others, until it is dropped.
-pub(super) fn lock(image: &Path) -> Result<File> {
+/// An image that is held against every other attach and detach, in this process and others, until this is dropped.
+pub(super) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a program that is being started and has a copy of the descriptor for a moment.
+        let _ = nix::fcntl::fcntl(&self.0, FcntlArg::F_OFD_SETLK(&beyond_the_end(libc::F_UNLCK)));
+    }
+}
+
+/// Holds the image, waiting for whoever holds it.
+pub(super) fn lock(image: &Path) -> Result<Held> {
     // A write lock needs a descriptor for writing; where there is none to be had, nobody else can bind it for writing either.
     let file = match open_image(image, false) {
         Err(error) if error.kind() == Kind::Precondition => open_image(image, true)?,
         other => other?,
     };
-    #[expect(clippy::cast_possible_truncation, reason = "the constants are small; C gives them and the fields different types")]
-    let place = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: i64::MAX - 1,
-        l_len: 1,
-        l_pid: 0,
-    };
+    let place = beyond_the_end(libc::F_WRLCK);
     let deadline = Deadline::after(LOCK_WAIT);
     let mut pause = Duration::from_millis(1);
     loop {
         match nix::fcntl::fcntl(&file, FcntlArg::F_OFD_SETLK(&place)) {
             // A descriptor for reading, or a filesystem without locks: the check after binding has to do.
-            Ok(_) | Err(Errno::EBADF | Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL) => return Ok(file),
+            Ok(_) | Err(Errno::EBADF | Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL) => return Ok(Held(file)),
             Err(Errno::EAGAIN | Errno::EACCES) if !deadline.passed() => std::thread::sleep(pause),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 return Err(Error::unavailable(format!("another attach or detach of {} does not end", image.display())));
@@ -87,5 +90,17 @@ pub(super) fn lock(image: &Path) -> Result<File> {
             Err(errno) => return Err(errno::error(format!("lock image {}", image.display()), errno)),
         }
         pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The last byte that a file could have, which none has.
+#[expect(clippy::cast_possible_truncation, reason = "the constants are small; C gives them and the fields different types")]
+fn beyond_the_end(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: i64::MAX - 1,
+        l_len: 1,
+        l_pid: 0,
     }
 }
