@@ -138,8 +138,10 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes for `node` what was granted to it. `Precondition` when nothing was: another node may have the volume.
-    pub fn take(&self, id: &str, node: &NodeId, deadline: Deadline) -> Result<Claim> {
+    /// Takes for `node` what was granted to it, and has `hold` take hold of the content before anybody can withdraw it again: a
+    /// [`Pool::detach`] comes before, and nothing is taken, or after, and sees that the content is in use. `Precondition` when
+    /// nothing was granted: another node may have the volume.
+    pub fn take<T>(&self, id: &str, node: &NodeId, deadline: Deadline, hold: impl FnOnce(&Claim) -> Result<T>) -> Result<T> {
         let mut volume: Locked<VolumeRecord> = self.lock(Shelf::Volumes, id, native, deadline)?;
         let path = self.content(&volume.record);
         let boot = machine::boot_id()?;
@@ -156,7 +158,7 @@ impl Pool {
             volume.save()?;
             step::reached(Step::VolumeTaken);
         }
-        Ok(claim)
+        hold(&claim)
     }
 
     /// Gives back what [`Pool::take`] took; `last` is called, with the content's path, if no other node of this machine has the

@@ -109,6 +109,7 @@ pub(crate) enum Activity {
 /// rather than copied in pieces of different age.
 pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, activity: Activity, wait: bool) -> Result<Taken> {
     let from = File::open(source).map_err(|e| io("open", source, e))?;
+    let activity = if activity == Activity::Idle && is_held(host, source)? { Activity::Written } else { activity };
     let mounted = if activity == Activity::Written { write_out(host, source)? } else { Vec::new() };
     if copy::clone_file(&from, target)? {
         return Ok(Taken::Shared);
@@ -128,6 +129,18 @@ pub(crate) fn take(host: &dyn Host, source: &Path, target: &File, activity: Acti
     let _still = Standstill::of(host, mounted)?;
     copy::copy_sparse(&from, target, &|_| ())?;
     Ok(Taken::Copied)
+}
+
+/// Whether something on this machine still has the image for writing although no record says so: a mount that lives on in
+/// another mount namespace, which no table of mounts shows.
+fn is_held(host: &dyn Host, image: &Path) -> Result<bool> {
+    for device in host.loops_of(image)? {
+        let device = host.open_device(&device, true)?;
+        if !device.is_protected()? && device.is_held()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Has everything that is cached for an image written to it, and says where it is mounted.

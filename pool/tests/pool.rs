@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use hawser_host::Linux;
+use hawser_host::{Host, Linux, copy};
 use hawser_pool::{Kind, LocalConfig, NewVolume, Origin, Pool, Provisioning, VolumeRecord};
 use hawser_volume::{Access, AccessKind, AccessMode, Bytes, Deadline, Kind as Outcome, MountAccess, NodeId, SizeRange};
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ fn a_single_writer_is_attached_to_one_node() {
     assert_eq!(error.kind(), Outcome::Precondition);
     assert!(error.to_string().contains("node-a"), "{error}");
     assert_eq!(pool.attach(&volume.id, &node("ghost"), &writer, false, soon()).unwrap_err().kind(), Outcome::NotFound);
-    assert_eq!(pool.take(&volume.id, &b, soon()).unwrap_err().kind(), Outcome::Precondition);
+    assert_eq!(pool.take(&volume.id, &b, soon(), |_| Ok(())).unwrap_err().kind(), Outcome::Precondition);
     assert_eq!(pool.delete_volume(&volume.id, soon()).unwrap_err().kind(), Outcome::Precondition);
     pool.detach(&volume.id, None, soon()).unwrap();
     pool.detach(&volume.id, Some(&b), soon()).unwrap();
@@ -245,4 +245,33 @@ fn a_record_of_a_newer_version_is_left_alone() {
     assert_eq!(pool.delete_volume(&volume.id, soon()).unwrap_err().kind(), Outcome::Internal);
     assert_eq!(fs::read_to_string(&record).unwrap(), text);
     assert_eq!(pool.kind(), Kind::Image);
+}
+
+/// A mount that lives on in another mount namespace holds the device, and no record or table of mounts shows it.
+#[test]
+fn what_is_held_in_secret_is_not_copied_as_if_it_stood_still() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    const O_EXCL: i32 = 0o200;
+    let root = TempDir::new().unwrap();
+    let pool = open(root.path());
+    let volume = create(&pool, "v");
+    fill(root.path(), &volume, 1);
+    let image = root.path().join("volumes").join(&volume.id[..32]).join("image");
+    let reflinks = copy::clone_file(&fs::File::open(&image).unwrap(), &tempfile::tempfile_in(root.path()).unwrap()).unwrap();
+    let device = Linux.attach_loop(&image, false).unwrap();
+    let held = OpenOptions::new().read(true).custom_flags(O_EXCL).open(&device.path).unwrap();
+    let snapshot = pool.create_snapshot(&"s".parse().unwrap(), &volume.id, soon());
+    drop(held);
+    let path = device.path.clone();
+    drop(device);
+    let again = pool.create_snapshot(&"s".parse().unwrap(), &volume.id, soon());
+    Linux.detach_loop(&path, &image, soon()).unwrap();
+    match snapshot {
+        // A reflink is atomic, whoever writes.
+        Ok(_) => assert!(reflinks),
+        Err(error) => assert!(!reflinks && error.kind() == Outcome::Precondition, "{error}"),
+    }
+    assert!(again.unwrap().is_ready());
+    assert_eq!(count(root.path(), "new"), 0);
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hawser_host::{Host, MountEntry};
-use hawser_pool::{Kind, Pool};
+use hawser_pool::{Claim, Kind, Pool};
 use hawser_volume::{BackendName, Bytes, Deadline, Error, NodeId, Result, Segments, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
@@ -24,6 +24,27 @@ impl Local {
     pub fn new(name: BackendName, pool: Arc<Pool>, host: Arc<dyn Host>, topology_prefix: &str, max_volumes: Option<u32>) -> Self {
         let place = pool.place(topology_prefix);
         Self { name, pool, host, place, max_volumes }
+    }
+
+    /// Makes a device of what was taken, with the volume's lock held.
+    fn hold(&self, attach: &Attach, claim: &Claim) -> Result<Source> {
+        if let Some(epoch) = attach.publish_context.get("epoch")
+            && *epoch != claim.epoch.to_string()
+        {
+            return Err(Error::precondition(format!(
+                "volume {} has been detached and attached again since this call's publish_context was made (attachment {epoch}, now {})",
+                attach.volume, claim.epoch
+            )));
+        }
+        match self.pool.kind() {
+            Kind::Directory => Ok(Source::Directory { path: claim.path.clone(), read_only: claim.read_only || attach.read_only }),
+            Kind::Image => {
+                let device = self.host.attach_loop(&claim.path, claim.read_only)?;
+                // A sparse file knows which of its blocks were ever written.
+                let blank = self.pool.is_blank(&claim.path)?;
+                Ok(Source::Device { device, blank: Some(blank) })
+            }
+        }
     }
 
     fn free(&self, content: &Path, deadline: Deadline) -> Result<()> {
@@ -50,25 +71,7 @@ impl Attacher for Local {
     }
 
     fn attach(&self, attach: &Attach) -> Result<Source> {
-        let claim = self.pool.take(attach.volume.native(), &attach.node, attach.deadline)?;
-        if let Some(epoch) = attach.publish_context.get("epoch")
-            && *epoch != claim.epoch.to_string()
-        {
-            return Err(Error::precondition(format!(
-                "volume {} has been detached and attached again since this call's publish_context was made (attachment {epoch}, now {})",
-                attach.volume, claim.epoch
-            )));
-        }
-        let read_only = claim.read_only || attach.read_only;
-        match self.pool.kind() {
-            Kind::Directory => Ok(Source::Directory { path: claim.path, read_only }),
-            Kind::Image => {
-                let device = self.host.attach_loop(&claim.path, claim.read_only)?;
-                // A sparse file knows which of its blocks were ever written.
-                let blank = self.pool.is_blank(&claim.path)?;
-                Ok(Source::Device { device, blank: Some(blank) })
-            }
-        }
+        self.pool.take(attach.volume.native(), &attach.node, attach.deadline, |claim| self.hold(attach, claim))
     }
 
     fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()> {
@@ -91,11 +94,14 @@ impl Attacher for Local {
         if self.pool.kind() == Kind::Directory {
             return Ok(record.size);
         }
-        let claim = self.pool.take(volume.native(), node, Deadline::after(std::time::Duration::from_secs(30)))?;
-        let mut size = None;
-        for device in self.host.loops_of(&claim.path)? {
-            size = Some(self.host.resize_loop(&device)?);
-        }
+        let deadline = Deadline::after(std::time::Duration::from_secs(30));
+        let size = self.pool.take(volume.native(), node, deadline, |claim| {
+            let mut size = None;
+            for device in self.host.loops_of(&claim.path)? {
+                size = Some(self.host.resize_loop(&device)?);
+            }
+            Ok(size)
+        })?;
         size.ok_or_else(|| Error::not_found(format!("volume {volume} has no device on this node")))
     }
 
