@@ -8,6 +8,8 @@
 
 pub mod backend;
 pub mod backends;
+#[cfg(feature = "faults")]
+mod fault;
 pub mod provision;
 pub mod service;
 

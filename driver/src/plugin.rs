@@ -42,6 +42,8 @@ pub struct Plugin {
 impl Plugin {
     /// Builds the parts that `mode` needs, and only those. Blocks.
     pub fn build(config: &Config, mode: Mode, node_id: Option<NodeId>, host: &Arc<dyn Host>) -> Result<Self> {
+        #[cfg(feature = "faults")]
+        let host = &(Arc::new(hawser_host::fault::Faulty::<dyn Host>(Arc::clone(host))) as Arc<dyn Host>);
         let queue = Queue::new();
         let mut provisioners: BTreeMap<_, Arc<dyn Provisioner>> = BTreeMap::new();
         let mut attachers: BTreeMap<_, Arc<dyn Attacher>> = BTreeMap::new();
@@ -70,6 +72,15 @@ impl Plugin {
                 }
             }
         }
+        #[cfg(feature = "faults")]
+        let (provisioners, attachers) = {
+            use hawser_host::fault::Faulty;
+            let strike = |backend| Arc::new(Faulty::<dyn Provisioner>(backend)) as Arc<dyn Provisioner>;
+            let provisioners = provisioners.into_iter().map(|(name, backend)| (name, strike(backend))).collect();
+            let strike = |backend| Arc::new(Faulty::<dyn Attacher>(backend)) as Arc<dyn Attacher>;
+            let attachers: BTreeMap<_, _> = attachers.into_iter().map(|(name, backend)| (name, strike(backend))).collect();
+            (provisioners, attachers)
+        };
         let level = config.driver.csi_spec_level;
         let controller = (mode != Mode::Node)
             .then(|| Controller::new(Backends::new(provisioners, config.driver.default_backend.clone()), &queue, level));

@@ -25,6 +25,8 @@ pub mod device;
 pub mod durable;
 mod errno;
 pub mod exec;
+#[cfg(feature = "faults")]
+pub mod fault;
 mod foreign;
 pub mod format;
 pub mod freeze;

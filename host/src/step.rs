@@ -2,7 +2,7 @@
 //!
 //! A call that changes something does so in steps, and between any two of them the process may be killed. Each such moment has a
 //! name here and a [`reached`] where it happens. In an ordinary build that is nothing at all. In a build with the feature
-//! `kill-points`, the environment variable `HAWSER_KILL_AT=NAME` (or `NAME:COUNT` for the COUNTth time) makes the process kill
+//! `faults`, the environment variable `HAWSER_KILL_AT=NAME` (or `NAME:COUNT` for the COUNTth time) makes the process kill
 //! itself there, and the crash suite goes through [`Step::ALL`]: a new step is tested because it is in the list, and the suite
 //! fails for a step that no call reaches.
 
@@ -89,12 +89,12 @@ steps! {
 }
 
 /// Says that a call has come to `step`.
-#[cfg(not(feature = "kill-points"))]
+#[cfg(not(feature = "faults"))]
 #[inline]
 pub fn reached(_step: Step) {}
 
 /// Says that a call has come to `step`, and kills the process if it is asked to do so here.
-#[cfg(feature = "kill-points")]
+#[cfg(feature = "faults")]
 pub fn reached(step: Step) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};

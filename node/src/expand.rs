@@ -57,7 +57,7 @@ pub(crate) fn mounted_path(
     })?;
     let view = View::now(host, attacher, volume)?;
     for candidate in [resolved.clone(), crate::stage::mount_point(&resolved, true)] {
-        if view.at(&candidate).is_ok_and(|entry| entry.is_some()) {
+        if view.shows(&candidate)? {
             return Ok(candidate);
         }
     }

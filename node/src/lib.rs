@@ -19,6 +19,8 @@
 pub mod attach;
 pub mod backend;
 mod expand;
+#[cfg(feature = "faults")]
+mod fault;
 mod publish;
 pub mod service;
 mod stage;

@@ -37,7 +37,7 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
     let source = mount_point(&staging, block);
     // An unmounted staging directory is a directory of the root disk: binding it would lose every write.
     let Some(staged) = view.at(&source)? else {
-        if view.at(&mount_point(&staging, !block)).is_ok_and(|entry| entry.is_some()) {
+        if view.shows(&mount_point(&staging, !block))? {
             return Err(Error::invalid(format!(
                 "volume {volume} is staged {}; publish it in the same way",
                 if block { "with a filesystem, not as a raw device" } else { "as a raw device, not with a filesystem" }

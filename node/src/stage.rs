@@ -58,7 +58,7 @@ fn staged(view: &View<'_>, stage: &Stage, staging: &Path) -> Result<Option<Mount
     let already = |how: &str| {
         Error::already_exists(format!("volume {volume} is staged at {} {how} already; unstage it first", staging.display()))
     };
-    if view.at(&mount_point(staging, !block)).is_ok_and(|entry| entry.is_some()) {
+    if view.shows(&mount_point(staging, !block))? {
         return Err(already(if block { "with a filesystem" } else { "as a raw device" }));
     }
     let Some(entry) = view.at(&mount_point(staging, block))? else { return Ok(None) };
@@ -218,7 +218,7 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
         Ok(staging) => {
             let device = mount_point(&staging, true);
             let view = View::now(host, attacher, volume)?;
-            if view.at(&device).is_ok_and(|entry| entry.is_some()) {
+            if view.shows(&device)? {
                 unmount_all(host, attacher, volume, &device)?;
                 host.remove_target(&device)?;
             } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {

@@ -33,6 +33,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether the topmost mount at `path` shows this volume. A question that the backend could not answer is an error, not a
+    /// "no".
+    pub(crate) fn shows(&self, path: &Path) -> Result<bool> {
+        self.table.top(path).map_or(Ok(false), |entry| self.is_ours(entry))
+    }
+
     pub(crate) fn is_ours(&self, entry: &MountEntry) -> Result<bool> {
         Ok(self.attacher.identify(entry)?.as_ref() == Some(self.volume))
     }

@@ -3,9 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hawser_host::{Host, copy, space};
-use hawser_volume::{Bytes, Error, Result};
+use hawser_volume::{Bytes, Error, Kind, Result};
 
 use crate::record::Provisioning;
 use crate::store::io;
@@ -13,6 +14,10 @@ use crate::store::io;
 /// Most data that is copied while a mounted filesystem stands still, where the pool's filesystem has no reflinks. At the speed
 /// of a slow disk this is a pause of about a second; a database survives that.
 const STANDSTILL_MAX: Bytes = Bytes::mib(256);
+
+/// How often a filesystem is told to go on until it does, and how long between two tries.
+const THAW_TRIES: u32 = 20;
+const THAW_PAUSE: Duration = Duration::from_millis(100);
 
 /// More data than this is copied after the call has been answered.
 const AT_ONCE_MAX: Bytes = Bytes::mib(64);
@@ -74,8 +79,13 @@ impl<'a> Standstill<'a> {
     pub(crate) fn of(host: &'a dyn Host, paths: Vec<PathBuf>) -> Result<Self> {
         let mut still = Self { host, paths: Vec::with_capacity(paths.len()) };
         for path in paths {
-            host.freeze(&path)?;
-            still.paths.push(path);
+            let frozen = host.freeze(&path);
+            // Whatever went wrong, it may stand still now and nobody else would let it go on; unless it was somebody else who
+            // stopped it.
+            if !frozen.as_ref().is_err_and(|error| error.kind() == Kind::Precondition) {
+                still.paths.push(path);
+            }
+            frozen?;
         }
         Ok(still)
     }
@@ -84,8 +94,15 @@ impl<'a> Standstill<'a> {
 impl Drop for Standstill<'_> {
     fn drop(&mut self) {
         for path in self.paths.drain(..) {
-            if let Err(error) = self.host.thaw(&path) {
-                tracing::error!(path = %path.display(), error = error.chain(), "could not let the filesystem write again; it hangs until `fsfreeze -u`");
+            // Whoever writes there hangs until this has succeeded.
+            let mut tries = 0;
+            while let Err(error) = self.host.thaw(&path) {
+                tries += 1;
+                if tries == THAW_TRIES {
+                    tracing::error!(path = %path.display(), error = error.chain(), "could not let the filesystem write again; it hangs until `fsfreeze -u` or a restart");
+                    break;
+                }
+                std::thread::sleep(THAW_PAUSE);
             }
         }
     }

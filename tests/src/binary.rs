@@ -22,10 +22,10 @@ pub fn hawser() -> &'static Path {
     })
 }
 
-/// The program that kills itself at a step named by `HAWSER_KILL_AT`.
-pub fn hawser_with_kill_points() -> &'static Path {
+/// The program that kills itself at a step named by `HAWSER_KILL_AT`, and whose calls fail as ordered by `HAWSER_FAULTS`.
+pub fn hawser_with_faults() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("hawser-kill-points", &["--features", "kill-points"]))
+    BINARY.get_or_init(|| build("hawser-faults", &["--features", "faults"]))
 }
 
 fn build(binary: &str, arguments: &[&str]) -> PathBuf {

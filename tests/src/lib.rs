@@ -14,6 +14,7 @@ pub mod binary;
 pub mod client;
 pub mod conformance;
 pub mod content;
+pub mod faults;
 pub mod frozen;
 pub mod ground;
 pub mod http2;
@@ -24,6 +25,8 @@ pub mod poll;
 pub mod process;
 pub mod refusal;
 pub mod settings;
+pub mod story;
+pub mod trial;
 pub mod usage;
 pub mod workspace;
 

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Pid;
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::binary::{hawser, hawser_with_faults};
 use crate::client::Client;
+use crate::faults::Faults;
 use crate::kernel::{loops_below, mounts_below};
 use crate::process::Process;
 use crate::settings::Settings;
@@ -27,6 +30,7 @@ pub struct Plugin {
     processes: AsyncMutex<BTreeMap<String, Process>>,
     settings: Mutex<Settings>,
     usage: Usage,
+    program: fn() -> &'static Path,
     workspace: Workspace,
     root: Workspace,
 }
@@ -34,10 +38,20 @@ pub struct Plugin {
 impl Plugin {
     /// Starts a plugin on a new root within `ground`; it serves as [`NODE_A`]. `usage` is how its volumes are used by default.
     pub async fn start(ground: &Path, settings: Settings, usage: Usage) -> Self {
+        Self::start_program(hawser, ground, settings, usage).await
+    }
+
+    /// The same with the program whose calls fail as [`Plugin::faults`] orders.
+    pub async fn start_with_faults(ground: &Path, settings: Settings, usage: Usage) -> Self {
+        Self::start_program(hawser_with_faults, ground, settings, usage).await
+    }
+
+    async fn start_program(program: fn() -> &'static Path, ground: &Path, settings: Settings, usage: Usage) -> Self {
         let plugin = Self {
             processes: AsyncMutex::default(),
             settings: Mutex::new(settings),
             usage,
+            program,
             workspace: Workspace::new(),
             root: Workspace::within(ground),
         };
@@ -80,7 +94,18 @@ impl Plugin {
         let mut processes = self.processes.lock().await;
         let (config, socket, log) = (self.config(), self.socket(node), self.workspace().join(format!("{node}.log")));
         let filter = self.settings().log;
-        processes.insert(node.to_owned(), Process::start(&config, node, &socket, &log, filter).await);
+        let mut command = Command::new((self.program)());
+        command.env("HAWSER_FAULTS", self.fault_board(node));
+        processes.insert(node.to_owned(), Process::serve(command, &config, node, &socket, &log, filter).await);
+    }
+
+    fn fault_board(&self, node: &str) -> PathBuf {
+        self.workspace().join(format!("{node}.faults"))
+    }
+
+    /// The faults of a node.
+    pub fn faults(&self, node: &str) -> Faults {
+        Faults::at(&self.fault_board(node))
     }
 
     /// A client of a node, with a connection of its own.

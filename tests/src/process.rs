@@ -28,19 +28,11 @@ impl Process {
     /// Starts `hawser serve all` with `config` for `node` on `socket`; what it says to standard error is added to `log`. Returns
     /// when the socket answers.
     pub async fn start(config: &Path, node: &str, socket: &Path, log: &Path, filter: &str) -> Self {
-        Self::start_under(&[], config, node, socket, log, filter).await
+        Self::serve(Command::new(hawser()), config, node, socket, log, filter).await
     }
 
-    /// The same with a program before it that runs it, such as a tracer; that program must leave it its process id.
-    pub async fn start_under(wrapper: &[&str], config: &Path, node: &str, socket: &Path, log: &Path, filter: &str) -> Self {
-        let mut command = match wrapper {
-            [] => Command::new(hawser()),
-            [program, arguments @ ..] => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(hawser());
-                command
-            }
-        };
+    /// The same with another program than [`hawser`], or with one that runs it, such as a tracer, and leaves it its process id.
+    pub async fn serve(mut command: Command, config: &Path, node: &str, socket: &Path, log: &Path, filter: &str) -> Self {
         command.args(["serve", "all", "--node-id", node, "--log", filter, "--config"]).arg(config);
         command.arg("--endpoint").arg(format!("unix://{}", socket.display()));
         let mut process = Self::spawn(command, socket, log);

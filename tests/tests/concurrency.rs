@@ -12,9 +12,11 @@ use futures_util::future::join_all;
 use hawser_proto::csi;
 use hawser_tests::client::{POD, create_request, exactly};
 use hawser_tests::content::{assert_holds, pattern, write};
+use hawser_tests::faults::Fault;
 use hawser_tests::frozen::{Frozen, until_hanging};
 use hawser_tests::ground::{Footing, Ground};
 use hawser_tests::kernel::{loops_below, mounts_below};
+use hawser_tests::plugin::NODE_A;
 use hawser_tests::poll::PATIENCE;
 use hawser_tests::settings::Kind;
 use hawser_tests::{Client, MIB, Plugin, Settings, Usage};
@@ -288,6 +290,61 @@ async fn a_hanging_pool_hangs_nothing_else() {
     for made in join_all(hanging).await {
         a.delete(&made.unwrap().unwrap().volume_id).await.unwrap();
     }
+    a.delete(&volume.volume_id).await.unwrap();
+    plugin.finish().await;
+}
+
+/// A node is in the middle of taking its volume, and another process is told to take it away: it is either not there yet or in
+/// use, never withdrawn from under the mount that is being made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_is_not_withdrawn_from_a_stage_that_has_begun() {
+    let ground = Footing::of(Ground::Ext4);
+    let plugin = Plugin::start_with_faults(ground.path(), Settings::new(Kind::Image), Usage::mount()).await;
+    let (a, b, usage) = (plugin.a(), plugin.b().await, Usage::mount());
+    let volume = a.create("one", SMALL, &usage).await;
+    let context = a.attach(&volume, &usage).await.unwrap();
+    let mut faults = plugin.faults(NODE_A);
+    faults.arm_at("host.attach_loop", Fault::Hold);
+    let (staging, request) = (plugin.a(), a.stage_request(&volume, &context, &usage));
+    let stage = tokio::spawn(async move { staging.node().node_stage_volume(request).await });
+    faults.wait_until_struck();
+    let id = volume.volume_id.clone();
+    let withdraw = tokio::spawn(async move { b.detach_from(&id, NODE_A).await });
+    // However long it takes: there is no moment in which it may succeed.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!withdraw.is_finished(), "{:?}", withdraw.await);
+    faults.disarm();
+    stage.await.unwrap().unwrap();
+    assert_eq!(withdraw.await.unwrap().unwrap_err().code(), Code::FailedPrecondition);
+    let target = a.publish(&volume, &context, &usage, POD).await.unwrap();
+    write(&target, &pattern(1, 1 << 20)).unwrap();
+    a.down(&volume).await;
+    a.delete(&volume.volume_id).await.unwrap();
+    plugin.finish().await;
+}
+
+/// A device that does not answer costs its own volume's callers their time, and nobody else anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_device_hangs_nothing_else() {
+    let ground = Footing::of(Ground::Ext4);
+    let plugin = Plugin::start_with_faults(ground.path(), Settings::new(Kind::Image), Usage::mount()).await;
+    let (a, usage) = (plugin.a(), Usage::mount());
+    let volume = a.create("hanging", SMALL, &usage).await;
+    let context = a.attach(&volume, &usage).await.unwrap();
+    let mut faults = plugin.faults(NODE_A);
+    faults.arm_at("host.probe", Fault::Hold);
+    let mut impatient = tonic::Request::new(a.stage_request(&volume, &context, &usage));
+    impatient.set_timeout(Duration::from_millis(500));
+    let status = a.node().node_stage_volume(impatient).await.unwrap_err();
+    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status}");
+    for number in 0..4 {
+        life(plugin.a(), number).await.unwrap();
+    }
+    assert!(faults.disarm().is_some());
+    // The work went on without its caller.
+    a.stage(&volume, &context, &usage).await.unwrap();
+    a.unstage(&volume.volume_id).await.unwrap();
+    a.detach(&volume.volume_id).await.unwrap();
     a.delete(&volume.volume_id).await.unwrap();
     plugin.finish().await;
 }

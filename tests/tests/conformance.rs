@@ -2,27 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hawser_tests::conformance::{BACKENDS, Backend, Case, cases};
 use hawser_tests::ground::{Footing, Ground};
+use hawser_tests::trial;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How long one case may take before it counts as a hang.
 const CASE_MAX: Duration = Duration::from_secs(120);
 
-thread_local! {
-    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    std::panic::set_hook(Box::new(|panic| PLACE.set(panic.to_string())));
+    trial::keep_panics();
     let mut grounds: BTreeMap<&str, Footing> = BTreeMap::new();
     let mut trials = Vec::new();
     for backend in BACKENDS {
@@ -47,22 +42,8 @@ fn place(grounds: &mut BTreeMap<&str, Footing>, ground: Ground) -> PathBuf {
 }
 
 fn run(backend: &'static Backend, case: Case, ground: &Path) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async {
-            let plugin = backend.start(ground).await;
-            let played = AssertUnwindSafe(async {
-                let timely = tokio::time::timeout(CASE_MAX, (case.run)(&plugin)).await;
-                assert!(timely.is_ok(), "the case hangs");
-                plugin.finish().await;
-            });
-            let outcome = futures_util::FutureExt::catch_unwind(played).await;
-            match outcome {
-                Ok(()) => Ok(()),
-                Err(_) => Err(format!("{}\n{}", PLACE.take(), plugin.tail().await)),
-            }
-        })
-    }));
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    result.unwrap_or_else(|_| Err(PLACE.take())).map_err(Failed::from)
+    trial::run(CASE_MAX, backend.start(ground), async |plugin| {
+        (case.run)(plugin).await;
+        plugin.finish().await;
+    })
 }

@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use hawser_tests::binary::hawser;
 use hawser_tests::client::{clone_request, exactly};
 use hawser_tests::content::{assert_holds, pattern, write};
 use hawser_tests::ground::{Footing, Ground};
@@ -32,8 +34,9 @@ async fn only_making_a_filesystem_runs_a_program() {
     let place = |name: &str| plugin.workspace().join(name);
     let trace = place("trace");
     // The tracer runs beside the plugin, not above it, so that the plugin is the process that is stopped at the end.
-    let tracer = ["strace", "-D", "-f", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-o", trace.to_str().unwrap()];
-    let mut traced = Process::start_under(&tracer, &plugin.config(), NODE_A, &socket, &place("traced.log"), "info").await;
+    let mut tracer = Command::new("strace");
+    tracer.args(["-D", "-f", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-o"]).arg(&trace).arg(hawser());
+    let mut traced = Process::serve(tracer, &plugin.config(), NODE_A, &socket, &place("traced.log"), "info").await;
     let a = plugin.a();
     for (filesystem, mebibytes) in [("ext4", 16), ("xfs", 320), ("btrfs", 128)] {
         let before = programs(&trace);

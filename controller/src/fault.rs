@@ -1,0 +1,52 @@
+//! Faults on demand at the seam to a storage system: see `hawser_host::fault`.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use hawser_host::fault::{Faulty, call_async};
+use hawser_volume::{
+    Capabilities, Deadline, GroupSnapshotId, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
+};
+use tokio::time::sleep;
+
+use crate::provision::{
+    Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner, PublishContext,
+    Snapshot, Volume, VolumeStatus,
+};
+
+/// Passes every method of the trait on, under the name `provisioner.method`.
+macro_rules! faulty {
+    ($(async fn $method:ident(&self $(, $argument:ident: $type:ty)*) -> Result<$answer:ty>;)*) => {
+        #[async_trait]
+        impl Provisioner for Faulty<dyn Provisioner> {
+            fn capabilities(&self) -> Capabilities {
+                self.0.capabilities()
+            }
+
+            $(
+                async fn $method(&self $(, $argument: $type)*) -> Result<$answer> {
+                    call_async(concat!("provisioner.", stringify!($method)), sleep, self.0.$method($($argument),*)).await
+                }
+            )*
+        }
+    };
+}
+
+faulty! {
+    async fn create(&self, new: NewVolume) -> Result<Volume>;
+    async fn delete(&self, id: &VolumeId, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn attach(&self, attach: Attach) -> Result<PublishContext>;
+    async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn get(&self, id: &VolumeId) -> Result<VolumeStatus>;
+    async fn list(&self, after: Option<&str>, max: usize) -> Result<Page<VolumeStatus>>;
+    async fn capacity(&self, query: CapacityQuery) -> Result<Capacity>;
+    async fn expand(&self, id: &VolumeId, range: SizeRange, secrets: &Secrets, deadline: Deadline) -> Result<Expanded>;
+    async fn modify(&self, id: &VolumeId, parameters: BTreeMap<String, String>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn snapshot(&self, name: &ObjectName, source: &VolumeId, new: NewSnapshot) -> Result<Snapshot>;
+    async fn delete_snapshot(&self, id: &SnapshotId, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn get_snapshot(&self, id: &SnapshotId) -> Result<Snapshot>;
+    async fn list_snapshots(&self, source: Option<&VolumeId>, after: Option<&str>, max: usize) -> Result<Page<Snapshot>>;
+    async fn group_snapshot(&self, name: &ObjectName, sources: &[VolumeId], new: NewSnapshot) -> Result<GroupSnapshot>;
+    async fn delete_group_snapshot(&self, id: &GroupSnapshotId, members: &[SnapshotId], secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn get_group_snapshot(&self, id: &GroupSnapshotId) -> Result<GroupSnapshot>;
+}

@@ -1,0 +1,41 @@
+//! A trial of a suite that has one function for many cases: a plugin of its own, a limit of time, and a report that shows what the
+//! plugin said.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use libtest_mimic::Failed;
+
+use crate::plugin::Plugin;
+
+thread_local! {
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Has panics kept for the report of the trial in which they happen. To be called once, before the trials.
+pub fn keep_panics() {
+    std::panic::set_hook(Box::new(|panic| PLACE.set(panic.to_string())));
+}
+
+/// Starts a plugin and plays with it, for `limit` at most.
+pub fn run(limit: Duration, start: impl Future<Output = Plugin>, play: impl AsyncFnOnce(&Plugin)) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let plugin = start.await;
+            let played = AssertUnwindSafe(async {
+                let timely = tokio::time::timeout(limit, play(&plugin)).await;
+                assert!(timely.is_ok(), "it hangs");
+            });
+            match played.catch_unwind().await {
+                Ok(()) => Ok(()),
+                Err(_) => Err(format!("{}\n{}", PLACE.take(), plugin.tail().await)),
+            }
+        })
+    }));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result.unwrap_or_else(|_| Err(PLACE.take())).map_err(Failed::from)
+}
