@@ -22,8 +22,8 @@ const SAMPLES: u64 = 512;
 const SAMPLE: u64 = 16 << 10;
 /// How much is read around the place of a copy, in bytes.
 const COPY: u64 = 128 << 10;
-/// How much is asked for before it is read, in bytes.
-const AHEAD: u64 = 8 << 20;
+/// How many small reads are announced before they are made.
+const AHEAD: usize = 64;
 /// The unit of reading in bytes.
 const CHUNK: usize = 1 << 20;
 
@@ -40,20 +40,19 @@ pub(crate) fn first_data(device: &File, size: u64) -> Result<Option<u64>> {
 
 fn search(device: &File, regions: &[(u64, u64)]) -> Result<Option<u64>> {
     let mut buffer = vec![0; CHUNK];
-    let mut ahead = chunks(regions);
-    let (mut announced, mut read) = (0, 0);
+    // A device across a network answers many small reads in the time of one, so they are announced before they are made. Only a
+    // hint, so it may fail; what fails in the background fails again, and aloud, when it is read. Whole chunks gain nothing by it.
+    let mut ahead = chunks(regions).filter(|(_, length)| *length < CHUNK);
+    let announce = |(at, length): (u64, usize)| {
+        let _ = rustix::fs::fadvise(device, at, NonZeroU64::new(length as u64), Advice::WillNeed);
+    };
+    ahead.by_ref().take(AHEAD).for_each(announce);
     for (at, length) in chunks(regions) {
-        // A device across a network answers many reads in the time of one. Only a hint, so it may fail; what fails in the
-        // background fails again, and aloud, when it is read.
-        while announced < read + AHEAD
-            && let Some((at, length)) = ahead.next()
-        {
-            let _ = rustix::fs::fadvise(device, at, NonZeroU64::new(length as u64), Advice::WillNeed);
-            announced += length as u64;
-        }
         let chunk = &mut buffer[..length];
         read_exactly(device, chunk, at)?;
-        read += length as u64;
+        if length < CHUNK {
+            ahead.next().into_iter().for_each(announce);
+        }
         if let Some(position) = first_nonzero(chunk) {
             return Ok(Some(at + position as u64));
         }
