@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hawser_proto::csi;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The spec's limit for all mount flags together, in bytes (VolumeCapability.MountVolume.mount_flags).
 const MOUNT_FLAGS_MAX: usize = 4096;
@@ -59,7 +59,7 @@ impl FromStr for Filesystem {
         Self::ALL
             .into_iter()
             .find(|fs| fs.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| Error::invalid(format!("fs_type {text:?} is not supported; use ext4, xfs or btrfs")))
+            .ok_or_else(|| Error::invalid(format!("fs_type {} is not supported; use ext4, xfs or btrfs", shown(text))))
     }
 }
 
@@ -150,7 +150,7 @@ impl FromStr for AccessMode {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|mode| mode.to_string().eq_ignore_ascii_case(text)).ok_or_else(|| {
             let modes: Vec<String> = Self::ALL.iter().map(ToString::to_string).collect();
-            Error::invalid(format!("{text:?} is not an access mode; it is one of {}", modes.join(", ")))
+            Error::invalid(format!("{} is not an access mode; it is one of {}", shown(text), modes.join(", ")))
         })
     }
 }
@@ -185,11 +185,7 @@ impl MountAccess {
     /// Checked wishes. A flag may be several, separated by commas, as on the command line of mount(8).
     ///
     /// `Invalid` for flags with control characters, or of more than 4096 bytes in all.
-    pub fn new<'a>(
-        filesystem: Option<Filesystem>,
-        flags: impl IntoIterator<Item = &'a str>,
-        group: Option<u32>,
-    ) -> Result<Self> {
+    pub fn new<'a>(filesystem: Option<Filesystem>, flags: impl IntoIterator<Item = &'a str>, group: Option<u32>) -> Result<Self> {
         let (mut length, mut split) = (0, Vec::new());
         for flag in flags {
             length += flag.len();
