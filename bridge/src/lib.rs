@@ -1,3 +1,20 @@
 //! The Mesos side of Hawser: a CSI client that turns the volumes which tasks declare into CSI calls.
+//!
+//! Each volume of a task is a [`claim::VolumeClaim`]. A claim has the volume's [`name`], which may depend on the task's [`slot`],
+//! and what the user allows ([`policy`]).
 
 #![forbid(unsafe_code)]
+
+pub mod claim;
+pub mod finding;
+pub mod name;
+pub mod policy;
+pub mod slot;
+pub mod task;
+
+pub use claim::{ClaimedVolume, ExistingVolume, NamedVolume, VolumeClaim};
+pub use finding::{Finding, Findings, Place};
+pub use name::NameTemplate;
+pub use policy::{Create, Retain, Takeover};
+pub use slot::{Slot, Slots};
+pub use task::{TaskKey, TaskState};
