@@ -1,11 +1,13 @@
 //! The Mesos side of Hawser: a CSI client that turns the volumes which tasks declare into CSI calls.
 //!
-//! Each volume of a task is a [`claim::VolumeClaim`]. A claim has the volume's [`name`], which may depend on the task's [`slot`],
-//! and what the user allows ([`policy`]).
+//! What a task says, in one of many forms ([`declare`]), becomes a [`claim::VolumeClaim`] for each volume, or mistakes with their
+//! places ([`finding`]). A claim has the volume's [`name`], which may depend on the task's [`slot`], and what the user allows
+//! ([`policy`]).
 
 #![forbid(unsafe_code)]
 
 pub mod claim;
+pub mod declare;
 pub mod finding;
 pub mod name;
 pub mod policy;
