@@ -2,7 +2,7 @@
 //!
 //! What a task says, in one of many forms ([`declare`]), becomes a [`claim::VolumeClaim`] for each volume, or mistakes with their
 //! places ([`finding`]). A claim has the volume's [`name`], which may depend on the task's [`slot`], and what the user allows
-//! ([`policy`]).
+//! ([`policy`]). [`plan`] tells beforehand which CSI calls a claim comes to.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod claim;
 pub mod declare;
 pub mod finding;
 pub mod name;
+pub mod plan;
 pub mod policy;
 pub mod slot;
 pub mod task;
