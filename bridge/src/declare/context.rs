@@ -13,7 +13,8 @@ use super::Reading;
 use super::draft::Draft;
 use super::nearest::nearest;
 use super::options::{Carrier, Entry, VolumeOptions, check_map};
-use crate::claim::{ClaimedVolume, ExistingVolume, Form, VolumeClaim};
+use crate::claim::{ClaimedVolume, ExistingVolume, VolumeClaim};
+use crate::declaration::Form;
 use crate::finding::{Findings, Place};
 
 /// The key that makes an id a name.

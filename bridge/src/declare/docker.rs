@@ -13,7 +13,8 @@ use super::Reading;
 use super::draft::{Draft, container_path, driver_name};
 use super::json::{Array, Node, Object};
 use super::options::{Carrier, Entry, VolumeOptions};
-use crate::claim::{Form, VolumeClaim};
+use crate::claim::VolumeClaim;
+use crate::declaration::Form;
 use crate::finding::{Findings, Place};
 
 /// The claim of a name and options, as the Docker volume plugin's Create or dvdcli bring them.

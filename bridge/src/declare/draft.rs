@@ -4,7 +4,8 @@ use hawser_volume::error::shown;
 use hawser_volume::{Access, AccessKind, AccessMode, MountAccess};
 
 use super::options::VolumeOptions;
-use crate::claim::{ClaimedVolume, Declaration, Form, NamedVolume, VolumeClaim};
+use crate::claim::{ClaimedVolume, NamedVolume, VolumeClaim};
+use crate::declaration::{Declaration, Form};
 use crate::finding::{Findings, Place};
 use crate::policy::{Create, Retain};
 

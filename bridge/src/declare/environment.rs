@@ -10,7 +10,8 @@ use super::Reading;
 use super::draft::{Draft, container_path, driver_name};
 use super::nearest::nearest;
 use super::options::{Carrier, Entry, VolumeOptions};
-use crate::claim::{Form, VolumeClaim};
+use crate::claim::VolumeClaim;
+use crate::declaration::Form;
 use crate::finding::{Findings, Place};
 use crate::policy::Create;
 

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hawser_bridge::claim::{ClaimedVolume, Form};
+use hawser_bridge::ClaimedVolume;
+use hawser_bridge::declaration::Form;
 use hawser_bridge::declare::{self, Reading};
 use hawser_bridge::plan::Plan;
 use hawser_volume::AccessKind;

@@ -4,7 +4,8 @@ use hawser_volume::error::shown;
 
 use super::rules::{Provider, Volume};
 use super::{csi, dvdi};
-use crate::claim::{Form, VolumeClaim};
+use crate::claim::VolumeClaim;
+use crate::declaration::Form;
 use crate::declare::draft::{Draft, container_path};
 use crate::declare::json::{Node, Object};
 use crate::finding::Findings;

@@ -4,7 +4,8 @@ use hawser_volume::error::shown;
 
 use super::container::{Container, Engine};
 use super::{csi_volume, docker_volume, member};
-use crate::claim::{Form, VolumeClaim};
+use crate::claim::VolumeClaim;
+use crate::declaration::Form;
 use crate::declare::Reading;
 use crate::declare::draft::{Draft, container_path};
 use crate::declare::json::{Node, Object};
