@@ -1,5 +1,27 @@
 //! The Mesos side of Hawser: a CSI client that turns the volumes which tasks declare into CSI calls.
+//!
+//! What a task says, in one of many [forms](Form), becomes ([`declare`]) a [`claim::VolumeClaim`] for each volume, or mistakes with their
+//! places ([`finding`]). A claim has the volume's [`name`], which may depend on the task's [`slot`], and what the user allows
+//! ([`policy`]). [`plan`] tells beforehand which CSI calls a claim comes to.
 
 #![forbid(unsafe_code)]
 
+pub mod claim;
+pub mod declaration;
+pub mod declare;
 pub mod driver;
+pub mod finding;
+pub mod name;
+pub mod plan;
+pub mod policy;
+pub mod slot;
+pub mod task;
+
+pub use claim::{ClaimedVolume, ExistingVolume, NamedVolume, VolumeClaim};
+pub use declaration::{Declaration, Form};
+pub use driver::Driver;
+pub use finding::{Finding, Findings, Place};
+pub use name::NameTemplate;
+pub use policy::{Create, Retain, Takeover};
+pub use slot::{Slot, Slots};
+pub use task::{TaskKey, TaskState};

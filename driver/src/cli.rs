@@ -11,6 +11,7 @@ use hawser_volume::{Error, NodeId, Result};
 
 use crate::config::Config;
 use crate::demo;
+use crate::mesos::{self, MesosCommand};
 use crate::plugin::{Mode, Plugin};
 use crate::serve::{self, stop_signal};
 use crate::socket::{self, Socket};
@@ -40,6 +41,9 @@ enum Command {
     /// Measure a CSI driver, this one or any other: latency by RPC, throughput, errors by code. Makes and removes volumes of its
     /// own; do not point it at a driver whose capacity others need at the moment.
     Bench(Box<hawser_bench::Options>),
+    /// The Mesos side: what tasks declare.
+    #[command(subcommand)]
+    Mesos(MesosCommand),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -97,6 +101,10 @@ pub fn run() -> ExitCode {
         }
         Command::Demo => runtime().and_then(|runtime| runtime.block_on(demo::run())),
         Command::Bench(options) => runtime().and_then(|runtime| runtime.block_on(run_bench(*options))),
+        Command::Mesos(command) => match mesos::run(&command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);
