@@ -6,6 +6,16 @@
 //! The bridge asks again for as long as its own deadline allows when a driver answers UNAVAILABLE, or ABORTED, which means that
 //! another call for the volume is under way (CSI spec, error scheme): its callers, Mesos and Docker, give up at the first error.
 
+/// A function that makes one call with a client of its own.
+macro_rules! rpc {
+    ($client:expr, $method:ident) => {
+        |request| {
+            let mut client = $client;
+            async move { client.$method(request).await }
+        }
+    };
+}
+
 mod ask;
 mod retry;
 
@@ -108,7 +118,7 @@ impl Driver {
             )));
         }
         let name = request.name.clone();
-        let answer = calling("CreateVolume", &name, deadline, request, async |r| self.controller().create_volume(r).await);
+        let answer = calling("CreateVolume", &name, deadline, request, rpc!(self.controller(), create_volume));
         let volume = answer.await?.volume;
         volume.ok_or_else(|| Error::internal(format!("CreateVolume {name}: driver {} answered without a volume", self.name)))
     }
@@ -116,7 +126,7 @@ impl Driver {
     /// DeleteVolume.
     pub async fn delete(&self, id: &str, deadline: Deadline) -> Result<()> {
         let request = csi::DeleteVolumeRequest { volume_id: id.to_owned(), ..Default::default() };
-        calling("DeleteVolume", id, deadline, request, async |r| self.controller().delete_volume(r).await).await.map(drop)
+        calling("DeleteVolume", id, deadline, request, rpc!(self.controller(), delete_volume)).await.map(drop)
     }
 
     /// ControllerPublishVolume to this node; nothing to do for a driver without it.
@@ -132,9 +142,8 @@ impl Driver {
             volume_context: volume.context.clone(),
             ..Default::default()
         };
-        let answer = calling("ControllerPublishVolume", &volume.id, deadline, request, async |r| {
-            self.controller().controller_publish_volume(r).await
-        });
+        let answer =
+            calling("ControllerPublishVolume", &volume.id, deadline, request, rpc!(self.controller(), controller_publish_volume));
         Ok(answer.await?.publish_context)
     }
 
@@ -145,7 +154,7 @@ impl Driver {
         }
         let request =
             csi::ControllerUnpublishVolumeRequest { volume_id: id.to_owned(), node_id: node.to_owned(), ..Default::default() };
-        let call = async |r| self.controller().controller_unpublish_volume(r).await;
+        let call = rpc!(self.controller(), controller_unpublish_volume);
         gone_is_done(calling("ControllerUnpublishVolume", id, deadline, request, call).await.map(drop))
     }
 
@@ -162,7 +171,7 @@ impl Driver {
             volume_context: volume.context.clone(),
             ..Default::default()
         };
-        let call = async |r| self.node().node_stage_volume(r).await;
+        let call = rpc!(self.node(), node_stage_volume);
         calling("NodeStageVolume", &volume.id, deadline, request, call).await.map(drop)
     }
 
@@ -172,7 +181,7 @@ impl Driver {
             return Ok(());
         }
         let request = csi::NodeUnstageVolumeRequest { volume_id: id.to_owned(), staging_target_path: text(staging)? };
-        let call = async |r| self.node().node_unstage_volume(r).await;
+        let call = rpc!(self.node(), node_unstage_volume);
         gone_is_done(calling("NodeUnstageVolume", id, deadline, request, call).await.map(drop))
     }
 
@@ -188,14 +197,14 @@ impl Driver {
             volume_context: volume.context.clone(),
             ..Default::default()
         };
-        let call = async |r| self.node().node_publish_volume(r).await;
+        let call = rpc!(self.node(), node_publish_volume);
         calling("NodePublishVolume", &volume.id, deadline, request, call).await.map(drop)
     }
 
     /// NodeUnpublishVolume from `target`.
     pub async fn unpublish(&self, id: &str, target: &std::path::Path, deadline: Deadline) -> Result<()> {
         let request = csi::NodeUnpublishVolumeRequest { volume_id: id.to_owned(), target_path: text(target)? };
-        let call = async |r| self.node().node_unpublish_volume(r).await;
+        let call = rpc!(self.node(), node_unpublish_volume);
         gone_is_done(calling("NodeUnpublishVolume", id, deadline, request, call).await.map(drop))
     }
 
@@ -203,7 +212,7 @@ impl Driver {
     pub async fn holders(&self, id: &str, deadline: Deadline) -> Result<Option<Vec<String>>> {
         if self.can.get {
             let request = csi::ControllerGetVolumeRequest { volume_id: id.to_owned() };
-            let call = async |r| self.controller().controller_get_volume(r).await;
+            let call = rpc!(self.controller(), controller_get_volume);
             let answer = calling("ControllerGetVolume", id, deadline, request, call).await?;
             if let Some(status) = answer.status.filter(|_| self.can.list_nodes) {
                 return Ok(Some(status.published_node_ids));
@@ -254,7 +263,7 @@ impl Driver {
         let mut token = String::new();
         loop {
             let request = csi::ListVolumesRequest { max_entries: PAGE, starting_token: token.clone() };
-            let call = async |r| self.controller().list_volumes(r).await;
+            let call = rpc!(self.controller(), list_volumes);
             let answer = calling("ListVolumes", "its volumes", deadline, request, call).await?;
             let next = answer.next_token;
             if take(answer.entries) || next.is_empty() {

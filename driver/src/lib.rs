@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod demo;

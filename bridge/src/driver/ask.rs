@@ -43,15 +43,18 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
     use csi::controller_service_capability::rpc::Type as OfController;
     use csi::node_service_capability::rpc::Type as OfNode;
     let identity = IdentityClient::new(node.clone());
-    let info = calling("GetPluginInfo", "of the driver", deadline, csi::GetPluginInfoRequest {}, async |r| {
-        identity.clone().get_plugin_info(r).await
-    })
+    let info = calling(
+        "GetPluginInfo",
+        "of the driver",
+        deadline,
+        csi::GetPluginInfoRequest {},
+        rpc!(identity.clone(), get_plugin_info),
+    )
     .await?;
     let client = NodeClient::new(node.clone());
     let request = csi::NodeGetCapabilitiesRequest {};
     let answer =
-        calling("NodeGetCapabilities", &info.name, deadline, request, async |r| client.clone().node_get_capabilities(r).await)
-            .await?;
+        calling("NodeGetCapabilities", &info.name, deadline, request, rpc!(client.clone(), node_get_capabilities)).await?;
     let of_node: BTreeSet<i32> = answer
         .capabilities
         .into_iter()
@@ -70,7 +73,7 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         stage: of_node.contains(&i32::from(OfNode::StageUnstageVolume)),
     };
     let request = csi::NodeGetInfoRequest {};
-    let place = calling("NodeGetInfo", &info.name, deadline, request, async |r| client.clone().node_get_info(r).await).await;
+    let place = calling("NodeGetInfo", &info.name, deadline, request, rpc!(client.clone(), node_get_info)).await;
     let node_id = match place {
         Ok(place) => place.node_id,
         // Needed only to attach (CSI spec, NodeGetInfo).
@@ -84,9 +87,7 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
 async fn controller_capabilities(channel: &Channel, name: &str, deadline: Deadline) -> Result<BTreeSet<i32>> {
     let client = ControllerClient::new(channel.clone());
     let request = csi::ControllerGetCapabilitiesRequest {};
-    let answer = calling("ControllerGetCapabilities", name, deadline, request, async |r| {
-        client.clone().controller_get_capabilities(r).await
-    });
+    let answer = calling("ControllerGetCapabilities", name, deadline, request, rpc!(client.clone(), controller_get_capabilities));
     match answer.await {
         Ok(answer) => Ok(answer
             .capabilities

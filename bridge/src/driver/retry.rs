@@ -1,5 +1,6 @@
 //! One call to a driver, made again as long as that makes sense.
 
+use std::future::Future;
 use std::time::Duration;
 
 use hawser_volume::{Deadline, Error, Kind, Result, status};
@@ -15,12 +16,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(120);
 
 /// Calls `method` for `object` until it is answered with anything but "not now", or until `deadline`.
-pub(super) async fn calling<Q: Clone, A>(
+pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
     method: &'static str,
     object: &str,
     deadline: Deadline,
     message: Q,
-    call: impl AsyncFn(Request<Q>) -> Result<Response<A>, Status>,
+    call: impl Fn(Request<Q>) -> F,
 ) -> Result<A> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -62,12 +63,12 @@ mod tests {
 
     async fn answered(answers: &[Code], deadline: Duration) -> (Result<u32>, u32) {
         let asked = AtomicU32::new(0);
-        let call = async |_: Request<()>| {
+        let call = |_: Request<()>| {
             let number = asked.fetch_add(1, Ordering::SeqCst);
-            match answers.get(number as usize) {
+            std::future::ready(match answers.get(number as usize) {
                 Some(Code::Ok) | None => Ok(Response::new(number)),
                 Some(code) => Err(Status::new(*code, "said the driver")),
-            }
+            })
         };
         let result = calling("Method", "volume", Deadline::after(deadline), (), call).await;
         (result, asked.into_inner())
