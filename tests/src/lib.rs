@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports; its message and place are what is wanted")]
 
 pub mod binary;
+pub mod bridge;
 pub mod client;
 pub mod conformance;
 pub mod content;
@@ -20,6 +21,7 @@ pub mod ground;
 pub mod http2;
 pub mod kernel;
 pub mod notice;
+pub mod output;
 pub mod plugin;
 pub mod poll;
 pub mod process;

@@ -177,7 +177,10 @@ impl Inner {
         let asked = asked.to_owned();
         let note = move |holding: &mut Holding| {
             let staging = holding.staged_for(&asked)?.clone();
-            holding.uses.get_mut(&staging)?.users.insert(STAGED.to_owned());
+            let usage = holding.uses.get_mut(&staging)?;
+            usage.users.insert(STAGED.to_owned());
+            // Whoever unstaged it before gave up on a call that this one has joined.
+            usage.withdrawn = false;
             Some(())
         };
         self.change(&id, note).await.map(drop)
