@@ -3,6 +3,8 @@
 //! What a task says, in one of many [forms](Form), becomes ([`declare`]) a [`claim::VolumeClaim`] for each volume, or mistakes with their
 //! places ([`finding`]). A claim has the volume's [`name`], which may depend on the task's [`slot`], and what the user allows
 //! ([`policy`]). [`plan`] tells beforehand which CSI calls a claim comes to.
+//!
+//! [`mesos`] asks masters and agents what they know.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +13,7 @@ pub mod declaration;
 pub mod declare;
 pub mod driver;
 pub mod finding;
+pub mod mesos;
 pub mod name;
 pub mod plan;
 pub mod policy;
