@@ -4,7 +4,8 @@
 //! places ([`finding`]). A claim has the volume's [`name`], which may depend on the task's [`slot`], and what the user allows
 //! ([`policy`]). [`plan`] tells beforehand which CSI calls a claim comes to.
 //!
-//! [`mesos`] asks masters and agents what they know.
+//! [`mesos`] asks masters and agents what they know; [`fence`] takes a volume from a node that is dead, on evidence, and from no
+//! other.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod claim;
 pub mod declaration;
 pub mod declare;
 pub mod driver;
+pub mod fence;
 pub mod finding;
 pub mod mesos;
 pub mod name;

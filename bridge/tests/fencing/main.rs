@@ -5,3 +5,5 @@
 mod agent;
 mod fake;
 mod master;
+mod takeover;
+mod world;
