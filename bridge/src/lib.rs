@@ -6,6 +6,8 @@
 //!
 //! Whichever [`door`] a claim comes through, there is one [`lifecycle`], which calls a CSI [`driver`], anybody's, and writes down
 //! in the [`ledger`] what this node holds.
+//! [`mesos`] asks masters and agents what they know; [`fence`] takes a volume from a node that is dead, on evidence, and from no
+//! other.
 
 #![forbid(unsafe_code)]
 
@@ -15,9 +17,11 @@ pub mod declaration;
 pub mod declare;
 pub mod door;
 pub mod driver;
+pub mod fence;
 pub mod finding;
 pub mod ledger;
 pub mod lifecycle;
+pub mod mesos;
 pub mod name;
 pub mod plan;
 pub mod policy;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hawser_volume::{Error, Result};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// Whether a volume is made that is not there.
@@ -31,15 +33,15 @@ pub enum Retain {
 }
 
 /// What must be known about the node that has a volume before the volume is taken from it. Each kind of evidence is weaker than
-/// the one before; the node is never known to be alive in any of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// the one before; the node is never known to be alive in any of them. [`crate::fence`] decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum Takeover {
     /// Nothing is enough: a person detaches the volume.
     Never,
     /// The storage system says that the node is down: an instance that is stopped, a client that is disconnected.
     BackendDead,
-    /// Mesos has given the agent up for good: an operator marked it gone, or it was removed.
+    /// Mesos has given the agent up for good: an operator marked it gone.
     AgentGone,
     /// The master has not reached the agent for so long. The agent may still run, and its task with it, so the storage system
     /// must be able to shut it out.
@@ -112,13 +114,20 @@ impl FromStr for Takeover {
             "agent-gone" => return Ok(Self::AgentGone),
             _ => {}
         }
-        let duration =
-            lower.strip_prefix(UNREACHABLE).and_then(|rest| rest.strip_prefix(['-', ' ', ':', '='])).ok_or_else(wrong)?;
-        let duration = humantime::parse_duration(duration.trim()).map_err(|_| wrong())?;
-        if duration.subsec_nanos() != 0 || duration.is_zero() {
-            return Err(Error::invalid(format!("{UNREACHABLE} must be whole seconds, at least one")));
+        let rest = lower.strip_prefix(UNREACHABLE).and_then(|rest| rest.strip_prefix(['-', ' ', ':', '=']));
+        Self::unreachable_after(rest.ok_or_else(wrong)?)
+    }
+}
+
+impl Takeover {
+    fn unreachable_after(text: &str) -> Result<Self> {
+        match humantime::parse_duration(text.trim()) {
+            Ok(duration) if duration.subsec_nanos() == 0 && !duration.is_zero() => Ok(Self::UnreachableAfter(duration)),
+            _ => Err(Error::invalid(format!(
+                "{} is not how long an agent must be unreachable: write whole seconds, at least one, as in 90s, 10m or 1h",
+                hawser_volume::error::shown(text)
+            ))),
         }
-        Ok(Self::UnreachableAfter(duration))
     }
 }
 
@@ -133,17 +142,42 @@ impl fmt::Display for Takeover {
     }
 }
 
-impl TryFrom<String> for Takeover {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
 impl From<Takeover> for String {
     fn from(takeover: Takeover) -> Self {
         takeover.to_string()
+    }
+}
+
+/// As a text; or as `{ unreachable-for: 10m }`, which is how a configuration file says it.
+impl<'de> Deserialize<'de> for Takeover {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrMap;
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct Unreachable {
+            #[serde(alias = "unreachable-after")]
+            unreachable_for: String,
+        }
+
+        impl<'de> Visitor<'de> for TextOrMap {
+            type Value = Takeover;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("never, backend-dead, agent-gone, unreachable-after-10m or { unreachable-for: 10m }")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Takeover, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Takeover, A::Error> {
+                let Unreachable { unreachable_for } = Unreachable::deserialize(MapAccessDeserializer::new(map))?;
+                Takeover::unreachable_after(&unreachable_for).map_err(de::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_any(TextOrMap)
     }
 }
 
@@ -172,6 +206,21 @@ mod tests {
         ] {
             assert!(text.parse::<Takeover>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_configuration_file_may_say_how_long_with_a_key() {
+        let read = |text: &str| serde_json::from_str::<Takeover>(text);
+        let ten = Takeover::UnreachableAfter(Duration::from_secs(600));
+        for text in [r#""unreachable-after-10m""#, r#"{"unreachable-for":"10m"}"#, r#"{"unreachable-after":"600s"}"#] {
+            assert_eq!(read(text).unwrap(), ten, "{text}");
+        }
+        for text in
+            [r#"{"unreachable-for":"10"}"#, r#"{"unreachable-for":"1500ms"}"#, r#"{"unreachable-for":"10m","x":1}"#, "{}", "1"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(read(&serde_json::to_string(&ten).unwrap()).unwrap(), ten);
     }
 
     #[test]

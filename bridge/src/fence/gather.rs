@@ -1,0 +1,133 @@
+//! Asking every source at once, and putting its answer into a statement.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hawser_volume::Result;
+use uuid::Uuid;
+
+use super::Fence;
+use super::evidence::{Evidence, Says, Statement};
+use super::holder::Holder;
+use super::moment::Moment;
+use crate::mesos::agent::AGENT_PATIENCE;
+use crate::mesos::{Agent, AgentId, AgentInfo, MasterView, Standing};
+use crate::policy::Takeover;
+
+/// How long the storage system may take to say whether a host is up.
+const BACKEND_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Fence {
+    /// What everybody says about `holder`. Takes as long as the slowest source, which is bounded; a source that fails says so.
+    pub(super) async fn gather(&self, volume: &str, policy: Takeover, holder: &Holder) -> Evidence {
+        let (mut statements, agent, backend) =
+            tokio::join!(self.ask_master(policy, holder), self.ask_agent(holder), self.ask_backend(volume, holder));
+        statements.extend(agent);
+        statements.push(backend);
+        Evidence { holder: holder.clone(), statements }
+    }
+
+    /// One look at the master, counted by the watch.
+    pub(super) async fn look(&self) -> Result<(Moment, MasterView)> {
+        let asked = Moment::now();
+        let looked = self.parts.master.view().await;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        match looked {
+            Ok(view) => {
+                watch.looked(&view, asked, Moment::now());
+                Ok((asked, view))
+            }
+            Err(error) => {
+                watch.failed();
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask_master(&self, policy: Takeover, holder: &Holder) -> Vec<Statement> {
+        let begun = Moment::now();
+        let (asked, view) = match self.look().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let source = format!("master {}", self.parts.master.addresses());
+                return vec![Statement { source, asked: begun, says: Says::MasterAway { why: error.chain() } }];
+            }
+        };
+        let watched = |agent: &AgentId| {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(policy, Takeover::UnreachableAfter(_)) {
+                watch.want(agent, &view, Moment::now());
+            }
+            watch.watched(agent)
+        };
+        let says = about(&view, holder, watched);
+        says.into_iter().map(|says| Statement { source: format!("master {}", view.leader), asked, says }).collect()
+    }
+
+    /// Asks the holder's agent itself, where its address is on record.
+    async fn ask_agent(&self, holder: &Holder) -> Option<Statement> {
+        let (id, address) = (holder.agent.as_ref()?, holder.agent_address.as_ref()?);
+        let asked = Moment::now();
+        let agent = Agent::new(self.parts.http.clone(), address.clone(), AGENT_PATIENCE);
+        let says = match agent.identity().await {
+            Ok(info) if info.id == *id => Says::AgentAnswers { agent: info.id },
+            Ok(info) => Says::AgentReplaced { agent: info.id },
+            Err(error) => Says::AgentSilent { why: error.chain() },
+        };
+        Some(Statement { source: format!("agent {address}"), asked, says })
+    }
+
+    async fn ask_backend(&self, volume: &str, holder: &Holder) -> Statement {
+        let asked = Moment::now();
+        let state = self.parts.backend.host_state(volume, &holder.node);
+        let says = match tokio::time::timeout(BACKEND_PATIENCE, state).await {
+            Ok(state) => state.into(),
+            Err(_) => Says::HostUnknown { why: format!("no answer within {} s", BACKEND_PATIENCE.as_secs()) },
+        };
+        Statement { source: "storage".to_owned(), asked, says }
+    }
+}
+
+/// What the master's view says about `holder`: its agent, and any other agent on its node.
+///
+/// Which agent it is: the one on record; without one, whatever agent is registered on the node. An agent that is not registered any
+/// more cannot be found by its node: Mesos keeps its id alone.
+fn about(view: &MasterView, holder: &Holder, watched: impl Fn(&AgentId) -> Duration) -> Vec<Says> {
+    let mut says = Vec::new();
+    if let Some(agent) = holder.agent.clone() {
+        says.push(match view.standing(&agent) {
+            Standing::Registered { active } => Says::AgentRegistered { agent, active },
+            Standing::Recovered => Says::AgentRecovered { agent },
+            Standing::Unreachable { since } => Says::AgentUnreachable { watched: watched(&agent), agent, since },
+            Standing::Gone { since } => Says::AgentGone { agent, since },
+            Standing::Unknown => Says::AgentUnknown { agent },
+        });
+    }
+    let on_node: Vec<&AgentInfo> = view.agents_on(&holder.node).filter(|info| Some(&info.id) != holder.agent.as_ref()).collect();
+    if holder.agent.is_none() && on_node.is_empty() {
+        says.push(Says::NodeUnknown);
+    }
+    for info in on_node {
+        let agent = info.id.clone();
+        says.push(match view.standing(&agent) {
+            Standing::Registered { active } if holder.agent.is_none() => Says::AgentRegistered { agent, active },
+            _ if holder.agent.is_none() => Says::AgentRecovered { agent },
+            Standing::Registered { .. } if is_later_boot(holder, info) => {
+                Says::Rebooted { agent, boot: info.boot.clone().unwrap_or_default() }
+            }
+            // Also when it has not come back after a failover of the master: it is not known to be dead.
+            _ => Says::OtherAgent { agent },
+        });
+    }
+    says
+}
+
+/// Whether `info` names another boot than the holder was in. Both must be UUIDs: the kernel writes a boot id with hyphens and
+/// systemd without, and two spellings of one boot must not pass for a reboot.
+fn is_later_boot(holder: &Holder, info: &AgentInfo) -> bool {
+    let boot = |text: &Option<String>| text.as_deref().and_then(|text| Uuid::try_parse(text.trim()).ok());
+    info.is_on(&holder.node) && matches!((boot(&holder.boot), boot(&info.boot)), (Some(before), Some(now)) if before != now)
+}
+
+#[cfg(test)]
+mod tests;

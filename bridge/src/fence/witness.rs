@@ -1,0 +1,67 @@
+//! Who is asked.
+
+use async_trait::async_trait;
+use hawser_volume::{NodeId, Result};
+
+use super::evidence::Says;
+use super::holder::Holder;
+use super::proof::Warrant;
+
+/// What a storage system says of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostState {
+    /// It is up, in the storage system's own words (`instance i-1 is running`).
+    Alive(String),
+    /// It is down for certain, or cut off from the volume for certain (`instance i-1 is stopped`, `SDC 7 is disconnected`).
+    Dead(String),
+    /// The storage system does not know, or was not asked: why.
+    Unknown(String),
+}
+
+impl From<HostState> for Says {
+    fn from(state: HostState) -> Self {
+        match state {
+            HostState::Alive(state) => Says::HostAlive { state },
+            HostState::Dead(state) => Says::HostDead { state },
+            HostState::Unknown(why) => Says::HostUnknown { why },
+        }
+    }
+}
+
+/// A storage system that can say whether a host is up.
+#[async_trait]
+pub trait BackendWitness: Send + Sync {
+    /// The state of the host that CSI calls `node` and that `volume` is attached to, as it is now and not from a cache.
+    ///
+    /// `Dead` is only said when the storage system itself said so, and means that nothing on that host can write to the volume until
+    /// the host is started or connected again. Being on the way there (`stopping`) is not it. An error, a timeout and a host that the
+    /// storage system does not know are `Unknown`. Safe to drop at any time.
+    async fn host_state(&self, volume: &str, node: &NodeId) -> HostState;
+}
+
+/// The witness for storage systems that know nothing of hosts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWitness;
+
+#[async_trait]
+impl BackendWitness for NoWitness {
+    async fn host_state(&self, _volume: &str, _node: &NodeId) -> HostState {
+        HostState::Unknown("this storage system does not know whether hosts are up".to_owned())
+    }
+}
+
+/// Who can say who has a volume: CSI (`published_node_ids`) and what the bridges wrote down.
+#[async_trait]
+pub trait HolderWitness: Send + Sync {
+    /// Who has `volume` now, not from a cache; nothing when it is free. Asked twice in a takeover.
+    async fn holder(&self, volume: &str) -> Result<Option<Holder>>;
+}
+
+/// The call that detaches a volume.
+#[async_trait]
+pub trait Detach: Send + Sync {
+    /// Detaches [`Warrant::volume`] from [`Warrant::node`] (ControllerUnpublishVolume), and from no other node, and returns when it is
+    /// detached. The node is to be taken from the warrant immediately before the call is sent. Runs to its end: it is never dropped,
+    /// even when whoever asked for the takeover is gone.
+    async fn detach(&self, warrant: &Warrant) -> Result<()>;
+}
