@@ -6,6 +6,9 @@ use std::time::Duration;
 use hawser_volume::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::mesos::Masters;
+use crate::policy::Takeover;
+
 /// How the bridge of this agent works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -31,6 +34,18 @@ pub struct BridgeConfig {
     /// The directory in each volume that tasks are shown: `data` for volumes that REX-Ray made. Default: the volume itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_path: Option<PathBuf>,
+    /// When a volume may be taken from another node, where its declaration does not say: `never`, `backend-dead`, `agent-gone`, or
+    /// `unreachable-after-10m`. Default: `agent-gone`.
+    pub takeover: Takeover,
+    /// The Mesos master, or the list of them: `http://master:5050`. Without one no volume is taken from another node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesos_master: Option<Masters>,
+    /// A file with the bridge's credential for Mesos, `{"principal": "…", "secret": "…"}`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesos_credential: Option<PathBuf>,
+    /// A PEM file with certificates of authorities that are trusted for Mesos besides those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesos_ca: Option<PathBuf>,
     /// How long a volume that nobody uses stays attached: time for a caller that gave up to come back. Default: `5m`.
     pub grace: Interval,
     /// How often what this node holds is compared with what the driver says. Default: `1m`.
@@ -47,6 +62,10 @@ impl Default for BridgeConfig {
             docker_socket: "/run/docker/plugins/hawser.sock".into(),
             isolator_socket: None,
             root_path: None,
+            takeover: Takeover::AgentGone,
+            mesos_master: None,
+            mesos_credential: None,
+            mesos_ca: None,
             grace: Interval(Duration::from_secs(300)),
             reconcile_every: Interval(Duration::from_secs(60)),
         }

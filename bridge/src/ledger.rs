@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::fence::Takeovers;
 use hawser_volume::{Error, Result};
 use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::Serialize;
@@ -28,6 +29,10 @@ const KNOWN: TableDefinition<'_, &str, &str> = TableDefinition::new("known");
 
 /// Volumes that this node holds, by CSI volume id.
 const HOLDINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("holdings");
+
+/// The takeovers of late, under the one key of this table.
+const TAKEOVERS: TableDefinition<'_, &str, &str> = TableDefinition::new("takeovers");
+const LATE: &str = "late";
 
 /// The version of the file's form, under the one key of this table.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -71,6 +76,7 @@ impl Ledger {
             }
             write.open_table(KNOWN).map_err(|error| self.failed(error.into()))?;
             write.open_table(HOLDINGS).map_err(|error| self.failed(error.into()))?;
+            write.open_table(TAKEOVERS).map_err(|error| self.failed(error.into()))?;
             found
         };
         match found {
@@ -134,6 +140,25 @@ impl Ledger {
         };
         write.commit().map_err(|error| self.failed(error.into()))?;
         Ok(result)
+    }
+
+    /// The takeovers of late.
+    pub fn takeovers(&self) -> Result<Takeovers> {
+        Ok(self.get(TAKEOVERS, LATE)?.unwrap_or_default())
+    }
+
+    /// Writes down the takeovers of late.
+    pub fn put_takeovers(&self, takeovers: &Takeovers) -> Result<()> {
+        self.put(TAKEOVERS, LATE, takeovers)
+    }
+
+    /// Asks, or writes, where a flush may block.
+    pub async fn apart<T: Send + 'static>(&self, work: impl FnOnce(&Ledger) -> Result<T> + Send + 'static) -> Result<T> {
+        let ledger = self.clone();
+        match tokio::task::spawn_blocking(move || work(&ledger)).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::internal("the ledger's thread panicked; see the log").caused_by(error)),
+        }
     }
 
     fn get<T: DeserializeOwned>(&self, table: TableDefinition<'_, &str, &str>, key: &str) -> Result<Option<T>> {

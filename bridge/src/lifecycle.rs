@@ -22,17 +22,17 @@ mod reconcile;
 mod release;
 mod resolve;
 mod staged;
+mod witness;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use hawser_volume::queue::{Calls, Queue};
-use hawser_volume::{Deadline, Error, Result};
+use hawser_volume::{Deadline, Result};
 
 use crate::driver::Driver;
+use crate::fence::Fence;
 use crate::ledger::Ledger;
 use crate::policy::Takeover;
 use locks::Locks;
@@ -40,6 +40,7 @@ use locks::Locks;
 pub use named::Seen;
 pub use reconcile::Report;
 pub use staged::Request;
+pub use witness::Reach;
 
 /// How the bridge does its work.
 #[derive(Debug, Clone)]
@@ -52,58 +53,28 @@ pub struct Settings {
     pub work: Duration,
     /// How long a volume that nobody uses is kept attached before it is released: time for a caller that gave up to come back.
     pub grace: Duration,
+    /// When a volume may be taken from another node, where its declaration does not say.
+    pub takeover: Takeover,
     /// The boot of this machine.
     pub boot: String,
 }
 
-/// The judge of whether a volume may be taken from the node that has it.
-#[async_trait]
-pub trait Fence: Send + Sync + fmt::Debug {
-    /// Leave to take `volume` from `holder`, or `Precondition` with who has it and what would free it.
-    async fn judge(
-        &self,
-        volume: &str,
-        holder: &str,
-        taker: &str,
-        policy: Option<Takeover>,
-        deadline: Deadline,
-    ) -> Result<Box<dyn Leave>>;
-}
-
-/// Leave to take a volume from one node, for a short time.
-#[async_trait]
-pub trait Leave: Send + Sync + fmt::Debug {
-    /// Proves once more that the holder is gone, and writes down what is about to be done. Called right before it is done.
-    async fn confirm(&self) -> Result<()>;
-
-    /// Writes down what came of it.
-    async fn close(&self, outcome: &Result<()>) -> Result<()>;
-}
-
-/// A fence that lets nothing be taken.
-#[derive(Debug, Clone, Copy)]
-pub struct Closed;
-
-#[async_trait]
-impl Fence for Closed {
-    async fn judge(&self, volume: &str, holder: &str, _: &str, _: Option<Takeover>, _: Deadline) -> Result<Box<dyn Leave>> {
-        Err(Error::precondition(format!(
-            "volume {volume} is held by node {holder}; it is free when its task there has ended and the volume was unmounted"
-        )))
-    }
-}
-
 /// The lives of this node's volumes. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Lifecycle {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lifecycle").field("driver", &self.inner.driver.name).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     driver: Driver,
     ledger: Ledger,
-    fence: Arc<dyn Fence>,
+    fence: Option<Arc<Fence>>,
     settings: Settings,
     queue: Queue,
     locks: Locks,
@@ -112,8 +83,8 @@ struct Inner {
 }
 
 impl Lifecycle {
-    /// The lives of the volumes in `ledger`, through `driver`.
-    pub fn new(driver: Driver, ledger: Ledger, fence: Arc<dyn Fence>, settings: Settings) -> Self {
+    /// The lives of the volumes in `ledger`, through `driver`. Without a `fence` no volume is ever taken from another node.
+    pub fn new(driver: Driver, ledger: Ledger, fence: Option<Arc<Fence>>, settings: Settings) -> Self {
         let queue = Queue::new();
         let (mount, undo) = (Calls::new(&queue, "mount"), Calls::new(&queue, "unmount"));
         let inner = Inner { driver, ledger, fence, settings, queue, locks: Locks::default(), mount, undo };
@@ -139,10 +110,6 @@ impl Inner {
 
     /// Asks the ledger, or writes in it, where a flush may block.
     async fn ledger<T: Send + 'static>(&self, work: impl FnOnce(&Ledger) -> Result<T> + Send + 'static) -> Result<T> {
-        let ledger = self.ledger.clone();
-        match tokio::task::spawn_blocking(move || work(&ledger)).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::internal("the ledger's thread panicked; see the log").caused_by(error)),
-        }
+        self.ledger.apart(work).await
     }
 }

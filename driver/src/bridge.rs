@@ -7,7 +7,10 @@ use std::time::Duration;
 use hawser_bridge::config::BridgeConfig;
 use hawser_bridge::door::docker;
 use hawser_bridge::door::isolator::Isolator;
-use hawser_bridge::lifecycle::{Closed, Settings};
+use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, NoWitness, Taker, watch};
+use hawser_bridge::lifecycle::{Reach, Settings};
+use hawser_bridge::mesos::master::Patience;
+use hawser_bridge::mesos::{Credential, Http, HttpOptions, Master};
 use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
 use hawser_host::{Host, Linux, machine};
 use hawser_proto::csi::identity_server::IdentityServer;
@@ -40,14 +43,16 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
     };
     let driver = connect(bridge, own.as_ref().map(|own| own.socket.as_path())).await?;
     tracing::info!(driver = driver.name, version = driver.version, node = driver.node_id, can = ?driver.can, "connected to the driver");
+    let fence = fence(bridge, &driver, &ledger).await?;
     let settings = Settings {
+        takeover: bridge.takeover,
         mounts: bridge.mounts.clone(),
         root_path: bridge.root_path.clone(),
         work: WORK,
         grace: bridge.grace.0,
         boot: machine::boot_id()?,
     };
-    let lifecycle = Lifecycle::new(driver, ledger, Arc::new(Closed), settings);
+    let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), settings);
     reconcile(&lifecycle).await;
 
     let stopping = CancellationToken::new();
@@ -61,10 +66,16 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
             }
         }
     });
+    let watched = tokio::spawn(async move {
+        if let Some(fence) = fence {
+            fence.keep_watch(watch::EVERY).await;
+        }
+    });
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     stop.await;
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     regularly.abort();
+    watched.abort();
     stopping.cancel();
     for door in doors {
         // A connection on which nobody says anything must not keep the bridge.
@@ -93,6 +104,30 @@ async fn connect(bridge: &BridgeConfig, own: Option<&Path>) -> Result<Driver> {
     Driver::connect(controller, node_channel, Deadline::after(DRIVER))
         .await
         .map_err(|error| error.while_doing(format_args!("connect to the CSI driver at {node}")))
+}
+
+/// The judge of whether a volume may be taken from another node; nothing without a master that could be asked.
+async fn fence(bridge: &BridgeConfig, driver: &Driver, ledger: &Ledger) -> Result<Option<Arc<Fence>>> {
+    let Some(masters) = bridge.mesos_master.clone() else { return Ok(None) };
+    let options = HttpOptions {
+        credential: bridge.mesos_credential.clone().map(Credential::Basic),
+        ca_file: bridge.mesos_ca.clone(),
+        ..HttpOptions::default()
+    };
+    let http = Http::new(options).map_err(|error| error.while_doing("bridge.mesos-ca"))?;
+    let node = driver.node_id.parse().map_err(|error: Error| error.while_doing("the id of this node"))?;
+    let parts = FenceParts {
+        taker: Taker { node, agent: None },
+        master: Master::new(http.clone(), masters, Patience::default()),
+        http,
+        backend: Arc::new(NoWitness),
+        holders: Arc::new(Reach(driver.clone())),
+        detach: Arc::new(Reach(driver.clone())),
+        store: Arc::new(ledger.clone()),
+        limit: Limit::default(),
+        audit: Arc::new(Audit::new(bridge.state.join("takeovers.jsonl"))),
+    };
+    Fence::new(parts).await.map(Some)
 }
 
 async fn reconcile(lifecycle: &Lifecycle) {

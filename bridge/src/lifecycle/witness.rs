@@ -1,0 +1,60 @@
+//! What the fence asks of the driver: who has a volume, and to detach it from there.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hawser_volume::{Deadline, Error, NodeId, Result};
+
+use crate::driver::Driver;
+use crate::fence::{Detach, Holder, HolderWitness, TakeoverStore, Takeovers, Warrant};
+use crate::ledger::Ledger;
+
+/// How long the driver may take to say who has a volume.
+const ASK: Duration = Duration::from_secs(30);
+
+/// How long the driver may take to detach a volume from a node that is dead: a storage system waits for it first.
+const DETACH: Duration = Duration::from_secs(600);
+
+/// The one other node that has the volume. Nothing when none has, or when the driver cannot tell.
+pub(super) async fn other_holder(driver: &Driver, id: &str, deadline: Deadline) -> Result<Option<Holder>> {
+    let Some(mut nodes) = driver.holders(id, deadline).await? else { return Ok(None) };
+    nodes.retain(|node| *node != driver.node_id);
+    if nodes.len() > 1 {
+        return Err(Error::precondition(format!(
+            "volume {id} is held by nodes {}; it is never taken from several at once, detach it from them",
+            nodes.join(", ")
+        )));
+    }
+    nodes.pop().map(|node| node.parse::<NodeId>().map(Holder::on)).transpose()
+}
+
+/// A driver, as the fence sees it.
+#[derive(Debug, Clone)]
+pub struct Reach(pub Driver);
+
+#[async_trait]
+impl HolderWitness for Reach {
+    async fn holder(&self, volume: &str) -> Result<Option<Holder>> {
+        other_holder(&self.0, volume, Deadline::after(ASK)).await
+    }
+}
+
+#[async_trait]
+impl Detach for Reach {
+    async fn detach(&self, warrant: &Warrant) -> Result<()> {
+        let node = warrant.node()?.to_string();
+        self.0.detach(warrant.volume(), &node, Deadline::after(DETACH)).await
+    }
+}
+
+#[async_trait]
+impl TakeoverStore for Ledger {
+    async fn load(&self) -> Result<Takeovers> {
+        self.apart(|ledger| ledger.takeovers()).await
+    }
+
+    async fn save(&self, takeovers: &Takeovers) -> Result<()> {
+        let takeovers = takeovers.clone();
+        self.apart(move |ledger| ledger.put_takeovers(&takeovers)).await
+    }
+}
