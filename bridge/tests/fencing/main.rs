@@ -4,6 +4,7 @@
 
 mod agent;
 mod fake;
+mod live;
 mod master;
 mod takeover;
 mod world;

@@ -99,7 +99,9 @@ impl TakeoverStore for Surroundings {
 }
 
 pub struct World {
+    /// The master, which a real one may stand in for.
     pub master: Fake,
+    url: String,
     pub around: Arc<Surroundings>,
     pub fence: Arc<Fence>,
     pub audit: PathBuf,
@@ -107,8 +109,19 @@ pub struct World {
 }
 
 impl World {
-    /// Agent A on node n1 has the volume, in `fate` with the master; the storage system knows nothing of hosts.
+    /// Agent A on node n1 has the volume, and its master knows nothing of it; the storage system knows nothing of hosts.
     pub async fn new() -> Self {
+        let master = Fake::start().await;
+        let url = master.url();
+        Self::around(master, url).await
+    }
+
+    /// The same with the master at `url`.
+    pub async fn with(url: &str) -> Self {
+        Self::around(Fake::start().await, url.to_owned()).await
+    }
+
+    async fn around(master: Fake, url: String) -> Self {
         let place = tempfile::tempdir().unwrap();
         let audit = place.path().join("takeovers.jsonl");
         let holder = Holder {
@@ -131,14 +144,13 @@ impl World {
             saved: Mutex::default(),
             store_error: AtomicBool::new(false),
         });
-        let master = Fake::start().await;
-        let fence = fence(&master, &around, audit.clone()).await;
-        Self { master, around, fence, audit, _place: place }
+        let fence = fence(&url, &around, audit.clone()).await;
+        Self { master, url, around, fence, audit, _place: place }
     }
 
     /// The same with another fence, as after a restart of the bridge.
     pub async fn restart(&mut self) {
-        self.fence = fence(&self.master, &self.around, self.audit.clone()).await;
+        self.fence = fence(&self.url, &self.around, self.audit.clone()).await;
     }
 
     pub fn detached(&self) -> Vec<(String, String)> {
@@ -158,11 +170,11 @@ impl World {
     }
 }
 
-async fn fence(master: &Fake, around: &Arc<Surroundings>, audit: PathBuf) -> Arc<Fence> {
+async fn fence(master: &str, around: &Arc<Surroundings>, audit: PathBuf) -> Arc<Fence> {
     let http = Http::new(HttpOptions::default()).unwrap();
     Fence::new(FenceParts {
         taker: Taker { node: "n2".parse().unwrap(), agent: Some("B".parse().unwrap()) },
-        master: Master::new(http.clone(), master.url().parse().unwrap(), PATIENCE),
+        master: Master::new(http.clone(), master.parse().unwrap(), PATIENCE),
         http,
         backend: around.clone(),
         holders: around.clone(),
