@@ -250,10 +250,12 @@ read! {
     fiemap(Fiemap);
 }
 
-/// `mount_setattr(fd, "", AT_EMPTY_PATH)`: changes the attributes of the one mount that `mount` is.
+/// `mount_setattr(fd, "", AT_EMPTY_PATH)`: changes the attributes of the one mount that `mount` is, and takes it out of the group of
+/// mounts that it shares what is mounted on it with.
 #[expect(unsafe_code, reason = "neither rustix nor libc wraps mount_setattr")]
-pub(crate) fn mount_set_attributes(mount: impl AsFd, set: MountAttrFlags, clear: MountAttrFlags) -> Result<()> {
-    let attributes = MountAttr { attr_set: set.bits().into(), attr_clr: clear.bits().into(), propagation: 0, userns_fd: 0 };
+pub(crate) fn mount_make_private(mount: impl AsFd, set: MountAttrFlags, clear: MountAttrFlags) -> Result<()> {
+    let attributes =
+        MountAttr { attr_set: set.bits().into(), attr_clr: clear.bits().into(), propagation: libc::MS_PRIVATE, userns_fd: 0 };
     // SAFETY: the descriptor is open, the path is a NUL-terminated literal, and the structure is the kernel's first version
     // (32 bytes), fully initialised, whose size is passed with it.
     let done = unsafe {

@@ -31,8 +31,15 @@ use crate::{busy, identity, ioctl, superblock};
 pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()> {
     let read_only = options.read_only || device.read_only;
     let options = &options.clone().with_read_only(read_only);
+    let table = MountTable::read()?;
+    // btrfs numbers its mounts itself; its source is the device all the same.
+    let is_shown = table.entries().iter().any(|entry| entry.device == device.number || entry.source == device.path);
     let make = |nouuid| {
         let is_busy = |refusal: &Refusal| refusal.is(libc::EBUSY);
+        // What is mounted here already is not on its way out: there is nothing to wait for.
+        if is_shown {
+            return detached(device, filesystem, options, nouuid, Superblock::Shared);
+        }
         match busy::asked_again(|| detached(device, filesystem, options, nouuid, Superblock::Fresh), is_busy) {
             // It is mounted elsewhere, and not only for a moment; or the kernel is older than 6.6 and cannot promise.
             Err(refusal) if is_busy(&refusal) || refusal.is(libc::EOPNOTSUPP) => {
@@ -64,7 +71,9 @@ pub fn bind(source: &Path, target: &Target, options: &MountOptions) -> Result<()
     }
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = rustix::mount::open_tree(&held, c"", clone).attempt(what)?;
-    ioctl::mount_set_attributes(&mount, options.attributes(), options.cleared()).attempt(what)?;
+    // A copy of a shared mount (where systemd is, every mount is one) is in its group: what somebody mounts on the target would appear
+    // at the source, and nobody could tell the two from one mount that is seen in two places.
+    ioctl::mount_make_private(&mount, options.attributes(), options.cleared()).attempt(what)?;
     attach(&mount, target)
 }
 

@@ -1,9 +1,9 @@
 //! The node's part of an expansion: see the new size, and let the filesystem fill it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hawser_host::step::{self, Step};
-use hawser_host::{Content, Host};
+use hawser_host::{Content, Host, MountEntry};
 use hawser_volume::{Bytes, Error, Kind, Result, SizeRange, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
@@ -35,21 +35,25 @@ pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) 
     if entry.filesystem == "devtmpfs" || entry.filesystem == "tmpfs" || entry.super_read_only() {
         return Ok(size);
     }
+    let through = writable(&view, entry)?;
     if let Source::Device { device, .. } = attacher.attach(&expand.attach)?
         && let Content::Filesystem(found) = host.probe(&device)?
     {
-        host.grow(&path, found.filesystem, &device)?;
+        host.grow(through, found.filesystem, &device)?;
     }
     Ok(size)
 }
 
+/// Where the filesystem that `shown` shows can be written: the kernel grows it through no other mount, and a target that was published
+/// read-only is none.
+fn writable<'v>(view: &'v View<'_>, shown: &'v MountEntry) -> Result<&'v Path> {
+    let everywhere = if shown.read_only() { view.everywhere()? } else { Vec::new() };
+    let other = everywhere.into_iter().find(|entry| !entry.read_only() && entry.root == shown.root);
+    Ok(&other.unwrap_or(shown).mount_point)
+}
+
 /// The path as the kernel writes it, if this volume is mounted there: the path itself, or the device below a staging path.
-pub(crate) fn mounted_path(
-    host: &dyn Host,
-    attacher: &dyn Attacher,
-    volume: &VolumeId,
-    path: &std::path::Path,
-) -> Result<PathBuf> {
+pub(crate) fn mounted_path(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId, path: &Path) -> Result<PathBuf> {
     let resolved = host.resolve(path).map_err(|error| match error.kind() {
         // csi-sanity asks with a relative path and wants NOT_FOUND.
         Kind::NotFound | Kind::Invalid => not_here(volume, path),
@@ -64,6 +68,6 @@ pub(crate) fn mounted_path(
     Err(not_here(volume, path))
 }
 
-fn not_here(volume: &VolumeId, path: &std::path::Path) -> Error {
+fn not_here(volume: &VolumeId, path: &Path) -> Error {
     Error::not_found(format!("volume {volume} is not mounted at {}", path.display()))
 }

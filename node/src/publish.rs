@@ -57,7 +57,7 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
     match host.resolve(&publish.target) {
         Ok(target) => {
             if let Some(there) = view.at(&target)? {
-                return same_or_different(publish, there, read_only, block);
+                return same_or_different(publish, staged, there, read_only, block);
             }
         }
         Err(error) if error.kind() == Kind::NotFound => {}
@@ -83,8 +83,9 @@ fn is_device_read_only(host: &dyn Host, path: &std::path::Path) -> Result<bool> 
     host.open_device(path, true)?.is_protected()
 }
 
-fn same_or_different(publish: &Publish, there: &MountEntry, read_only: bool, block: bool) -> Result<()> {
-    if block || there.read_only() == read_only || there.super_read_only() {
+/// What is staged read-only is published so, whatever was asked.
+fn same_or_different(publish: &Publish, staged: &MountEntry, there: &MountEntry, read_only: bool, block: bool) -> Result<()> {
+    if block || there.read_only() == (read_only || staged.read_only()) {
         return Ok(());
     }
     Err(Error::already_exists(format!(

@@ -242,13 +242,26 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
 }
 
 /// A target that is still published keeps the volume in use: saying otherwise would let it be attached elsewhere.
+///
+/// What is left may be another node's, which may leave at this moment: only mounts that were there before and after it was said that
+/// no other node has the volume are this node's.
 fn prove_unpublished(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach) -> Result<()> {
     let volume: &VolumeId = &attach.volume;
-    let view = View::now(host, attacher, volume)?;
-    let left = view.everywhere()?;
-    if left.is_empty() || attacher.is_shared_here(volume, &attach.node)? {
-        return Ok(());
+    let left = || -> Result<Vec<(u64, PathBuf)>> {
+        let view = View::now(host, attacher, volume)?;
+        Ok(view.everywhere()?.into_iter().map(|entry| (entry.id, entry.mount_point.clone())).collect())
+    };
+    let mut before = left()?;
+    loop {
+        if before.is_empty() || attacher.is_shared_here(volume, &attach.node)? {
+            return Ok(());
+        }
+        let after = left()?;
+        if after == before {
+            break;
+        }
+        before = after;
     }
-    let paths: Vec<String> = left.iter().map(|entry| entry.mount_point.display().to_string()).collect();
+    let paths: Vec<String> = before.iter().map(|(_, path)| path.display().to_string()).collect();
     Err(Error::precondition(format!("volume {volume} is still published at {}; unpublish it there first", paths.join(", "))))
 }

@@ -62,6 +62,36 @@ pub fn read(target: &Path, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// What is found where [`write()`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No file, or a device of zeros.
+    Nothing,
+    /// The pattern of this seed.
+    Pattern(u64),
+    /// Something else: torn, mixed or somebody else's.
+    Other,
+}
+
+/// Looks for the pattern of any seed at `target`.
+pub fn look(target: &Path, length: usize) -> io::Result<Found> {
+    let device = is_device(target);
+    let file = match File::open(file(target, "data")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        file => file?,
+    };
+    let mut bytes = vec![0; length];
+    match file.read_exact_at(&mut bytes, if device { OFFSET } else { 0 }) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Other),
+        read => read?,
+    }
+    if device && bytes.iter().all(|byte| *byte == 0) {
+        return Ok(Found::Nothing);
+    }
+    let seed = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    Ok(if bytes == pattern(seed, length) { Found::Pattern(seed) } else { Found::Other })
+}
+
 /// Panics unless the bytes of `seed` are at `target`, without printing them all.
 #[track_caller]
 pub fn assert_holds(target: &Path, seed: u64, length: usize) {

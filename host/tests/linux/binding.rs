@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, symlink};
+use std::process::Command;
 
 use hawser_host::{Host, Linux, MountOptions, Shape};
 use hawser_volume::{Filesystem, Kind};
@@ -44,6 +45,25 @@ fn what_is_mounted_below_the_source_is_not_taken_along() {
     let target = place.directory("target");
     Linux.bind(&staged, &target, &MountOptions::default()).unwrap();
     assert!(Linux.mounts().unwrap().below(target.path()).is_empty());
+}
+
+/// Where systemd is, every mount is shared with its copies unless somebody says otherwise.
+#[test]
+fn what_is_mounted_on_the_copy_of_a_shared_mount_does_not_appear_on_the_mount() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| assert!(Command::new("mount").args(arguments).status().unwrap().success());
+    let shared = place.directory("shared").path().to_str().unwrap().to_owned();
+    run(&["-t", "tmpfs", "shared", &shared]);
+    run(&["--make-shared", &shared]);
+    let device = place.formatted("image", Filesystem::Ext4);
+    let staged = place.mounted(&device, Filesystem::Ext4, "shared/staged", &[]);
+    let target = place.directory("shared/target");
+    Linux.bind(&staged, &target, &MountOptions::default()).unwrap();
+    let table = Linux.mounts().unwrap();
+    let group = |path| table.top(path).unwrap().peer_group;
+    assert!(group(&staged).is_some() && group(&staged) != group(target.path()), "{:?}", group(&staged));
+    run(&["-t", "tmpfs", "somebody", target.path().to_str().unwrap()]);
+    assert_eq!(Linux.mounts().unwrap().top(&staged).unwrap().filesystem, "ext4");
 }
 
 #[test]

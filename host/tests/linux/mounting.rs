@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use hawser_host::{Device, Host, Linux, MountOptions, Shape};
 use hawser_volume::{Filesystem, Kind};
@@ -62,6 +63,26 @@ fn what_is_opened_read_only_is_mounted_read_only() {
     let mount = place.mounted(&device, Filesystem::Ext4, "mount", &[]);
     let table = Linux.mounts().unwrap();
     assert!(table.top(&mount).unwrap().super_read_only());
+}
+
+/// Two nodes of one machine that read the same volume.
+#[test]
+fn what_is_mounted_already_is_mounted_again_at_once() {
+    for filesystem in Filesystem::ALL {
+        let place = Place::new();
+        let device = place.formatted("image", filesystem);
+        let first = place.mounted(&device, filesystem, "first", &[]);
+        std::fs::write(first.join("name"), "one").unwrap();
+        let begun = Instant::now();
+        let second = place.mounted(&device, filesystem, "second", &[]);
+        assert_eq!(std::fs::read(second.join("name")).unwrap(), b"one");
+        let third = place.directory("third");
+        let refused = Linux.mount(&device, filesystem, &options(&["ro"]), &third);
+        if filesystem != Filesystem::Btrfs {
+            assert_eq!(refused.unwrap_err().kind(), Kind::Precondition);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "{filesystem}: {:?}", begun.elapsed());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use tonic::Code;
 
 use super::{SMALL, growing};
 use crate::MIB;
-use crate::client::{at_least, exactly};
+use crate::client::{POD, at_least, exactly};
 use crate::content::{assert_holds, pattern, size, take, write};
 use crate::kernel::may_grow_ext4;
 use crate::plugin::Plugin;
@@ -21,6 +21,7 @@ super::table! {
     shrinking_is_refused: [],
     a_node_cannot_grow_what_the_controller_did_not: [Device],
     a_published_reader_is_no_reason_to_fail: [Format],
+    a_filesystem_grows_at_a_target_that_is_read_only: [Format],
 }
 
 const LENGTH: usize = 5 << 20;
@@ -176,4 +177,21 @@ async fn a_published_reader_is_no_reason_to_fail(plugin: &Plugin) {
     assert_holds(&target, 1, LENGTH);
     a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
+}
+
+/// Attached and staged for writing, published for reading: the filesystem grows all the same.
+async fn a_filesystem_grows_at_a_target_that_is_read_only(plugin: &Plugin) {
+    let a = plugin.a();
+    for (filesystem, mebibytes) in growing() {
+        let (usage, before) = (Usage::mount().filesystem(filesystem), mebibytes * MIB);
+        let volume = a.create(filesystem, before, &usage).await;
+        let context = a.attach(&volume, &usage).await.unwrap();
+        a.stage(&volume, &context, &usage).await.unwrap();
+        let target = a.publish(&volume, &context, &usage.clone().readonly(), POD).await.unwrap();
+        a.expand(&volume.volume_id, exactly(2 * before)).await.unwrap();
+        assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 2 * before).await.unwrap(), 2 * before);
+        assert!(size(&target) > u64::try_from(before * 3 / 2).unwrap(), "{filesystem}: {}", size(&target));
+        a.down(&volume).await;
+        a.delete(&volume.volume_id).await.unwrap();
+    }
 }

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::SMALL;
 use crate::client::{Client, POD, text};
-use crate::content::{assert_holds, pattern, size, write, write_through};
+use crate::content::{assert_holds, assert_read_only, pattern, size, write, write_through};
 use crate::kernel::{mount_at, mounts_below, run};
 use crate::plugin::Plugin;
 use crate::refusal::refused;
@@ -18,6 +18,7 @@ super::table! {
     publishing_before_staging_is_refused: [],
     a_second_publication_follows_the_table_of_the_spec: [Device],
     a_second_publication_follows_the_table_of_the_spec_in_every_mode: [Shared],
+    publishing_again_what_is_staged_read_only_is_the_same: [],
     unpublishing_what_is_not_published_succeeds: [],
     a_target_that_exists_already_is_used: [],
     a_target_of_another_kind_is_refused: [],
@@ -112,6 +113,23 @@ async fn second_publication(plugin: &Plugin, mode: Mode) {
     a.unpublish(&volume.volume_id, "first").await.unwrap();
     a.unstage(&volume.volume_id).await.unwrap();
     a.detach(&volume.volume_id).await.unwrap();
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+/// A CO may say in ControllerPublishVolume alone that nothing shall be written.
+async fn publishing_again_what_is_staged_read_only_is_the_same(plugin: &Plugin) {
+    let (a, writer) = (plugin.a(), plugin.usage());
+    let volume = a.create("one", SMALL, &writer).await;
+    write(&a.up(&volume, &writer).await, &pattern(1, 1 << 20)).unwrap();
+    a.down(&volume).await;
+    let context = a.attach(&volume, &writer.clone().readonly()).await.unwrap();
+    a.stage(&volume, &context, &writer).await.unwrap();
+    for _ in 0..3 {
+        let target = a.publish(&volume, &context, &writer, POD).await.unwrap();
+        assert_eq!(mounts_below(&target).len(), 1);
+        assert_read_only(&target);
+    }
+    a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
 }
 
