@@ -72,7 +72,8 @@ impl Faults {
         fs::rename(&draft, &self.board).unwrap();
     }
 
-    fn struck(&self) -> Option<String> {
+    /// The name of the call that the order has struck, if it has.
+    pub fn struck(&self) -> Option<String> {
         let lines = fs::read_to_string(self.board.with_extension("struck")).unwrap_or_default();
         let mut found = lines.lines().filter_map(|line| line.split_once(' '));
         found.find(|(serial, _)| *serial == self.serial.to_string()).map(|(_, call)| call.to_owned())

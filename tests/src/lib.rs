@@ -20,6 +20,7 @@ pub mod frozen;
 pub mod ground;
 pub mod http2;
 pub mod kernel;
+pub mod model;
 pub mod notice;
 pub mod output;
 pub mod plugin;

@@ -90,7 +90,8 @@ impl Plugin {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn start_node(&self, node: &str) {
+    /// Starts a node that does not run.
+    pub async fn start_node(&self, node: &str) {
         let mut processes = self.processes.lock().await;
         let (config, socket, log) = (self.config(), self.socket(node), self.workspace().join(format!("{node}.log")));
         let filter = self.settings().log;
@@ -133,6 +134,14 @@ impl Plugin {
         }
     }
 
+    /// Stops a node in good order.
+    pub async fn stop(&self, node: &str) {
+        let stopped = self.processes.lock().await.remove(node);
+        if let Some(mut process) = stopped {
+            assert!(process.terminate().success(), "{}", process.tail());
+        }
+    }
+
     /// Kills the first node without warning and starts it again.
     pub async fn restart(&self) -> Client {
         self.kill(NODE_A).await;
@@ -142,10 +151,7 @@ impl Plugin {
 
     /// Stops the first node in good order and starts it again with other settings.
     pub async fn reconfigure(&self, change: impl FnOnce(&mut Settings)) -> Client {
-        let stopped = self.processes.lock().await.remove(NODE_A);
-        if let Some(mut process) = stopped {
-            assert!(process.terminate().success(), "{}", process.tail());
-        }
+        self.stop(NODE_A).await;
         change(&mut self.settings());
         self.start_node(NODE_A).await;
         self.a()

@@ -20,6 +20,11 @@ pub fn keep_panics() {
     std::panic::set_hook(Box::new(|panic| PLACE.set(panic.to_string())));
 }
 
+/// What the last panic of this thread said.
+pub fn last_panic() -> String {
+    PLACE.take()
+}
+
 /// Starts a plugin and plays with it, for `limit` at most.
 pub fn run(limit: Duration, start: impl Future<Output = Plugin>, play: impl AsyncFnOnce(&Plugin)) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
