@@ -147,7 +147,19 @@ mod tests {
 
     #[test]
     fn other_braces_are_refused() {
-        for text in ["{", "}", "{slots}", "{Slot}", "{sl{slot}ot}", "}{", "a{}", "{{slot}}", "{slot"] {
+        for text in [
+            "{",
+            "}",
+            "{slots}",
+            "{Slot}",
+            "{sl{slot}ot}",
+            "{sl{framework}ot}",
+            "{frame{slot}work}",
+            "}{",
+            "a{}",
+            "{{slot}}",
+            "{slot",
+        ] {
             assert!(text.parse::<NameTemplate>().is_err(), "{text}");
         }
     }

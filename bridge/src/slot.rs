@@ -228,10 +228,12 @@ mod tests {
         assert!(Slots::replay([SlotChange::Taken(record(0, 1)), SlotChange::Taken(record(0, 2))]).is_err());
         assert!(Slots::replay([SlotChange::Taken(record(0, 1)), SlotChange::Taken(record(1, 1))]).is_err());
         assert!(Slots::replay([SlotChange::Taken(record(0, 1)), SlotChange::Taken(record(0, 1))]).is_ok());
-        assert_eq!(
-            Slots::replay([SlotChange::Taken(record(0, 1)), SlotChange::GivenBack(record(0, 1))]).unwrap(),
-            Slots::default()
-        );
+        let back = SlotChange::GivenBack(record(0, 1));
+        assert_eq!(Slots::replay([SlotChange::Taken(record(0, 1)), back.clone()]).unwrap(), Slots::default());
+        // What the new holder has is not the old one's to give back.
+        let mut slots = Slots::replay([SlotChange::Taken(record(0, 2))]).unwrap();
+        slots.apply(&back).unwrap();
+        assert_eq!(slots.list().collect::<Vec<_>>(), [record(0, 2)]);
     }
 
     proptest! {

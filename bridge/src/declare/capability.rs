@@ -6,6 +6,10 @@ use hawser_volume::{AccessKind, AccessMode, Filesystem, MountAccess};
 use super::json::Node;
 use crate::finding::Findings;
 
+/// The isolator copies a capability and a context into the volume's state, and nothing else (src/slave/csi_server.cpp).
+pub(super) const SECRET_DROPPED: &str =
+    "never reaches the plugin: Mesos drops it; give Hawser its credentials in its configuration";
+
 /// The modes that Marathon and Mesos know: those of CSI 1.3. The two of CSI 1.5 do not exist in `mesos.proto`.
 const MODES: [AccessMode; 5] = [
     AccessMode::SingleNodeWriter,

@@ -145,7 +145,10 @@ fn check_directory(id: &str, place: &Place, findings: &mut Findings) {
     if encoded > NAME_MAX {
         findings.mistake(
             place,
-            format!("becomes a directory name of {encoded} bytes at the agent, and at most {NAME_MAX} are possible; choose a shorter id, or one with fewer special characters"),
+            format!(
+                "becomes a directory name of {encoded} bytes at the agent, and at most {NAME_MAX} are possible; choose a shorter id, \
+                 or one with fewer special characters"
+            ),
         );
     }
 }

@@ -149,7 +149,10 @@ fn mend_elasticsearch(volumes: &mut Volumes, findings: &mut Findings) {
     let Some((path, place)) = volumes.remove(&0).and_then(|mut said| said.remove(&Field::ContainerPath)) else { return };
     findings.warn(
         &place,
-        format!("has no digit, and the only volume is number {number}; it is taken as {PREFIX}CONTAINERPATH{number}, which mesos-module-dvdi does not do"),
+        format!(
+            "has no digit, and the only volume is number {number}; it is taken as {PREFIX}CONTAINERPATH{number}, which \
+             mesos-module-dvdi does not do"
+        ),
     );
     volumes.entry(*number).or_default().insert(Field::ContainerPath, (path, place));
 }

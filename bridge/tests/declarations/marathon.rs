@@ -164,7 +164,7 @@ fn options_of_a_dvdi_volume_reach_the_claim() {
     let mut app = dvdi();
     app["container"]["volumes"][0]["external"]["options"] = json!({
         "dvdi/driver": "hawser", "dvdi/IOPS": " 300 ", "dvdi/volumetype": "io2", "dvdi/retain": "delete-with-task",
-        "dvdi/takeover": "unreachable-after 1h", "dvdi/size": "99"
+        "dvdi/takeover": "unreachable-after 1h", "dvdi/size": "99", "dvdi/parameter.note": " x "
     });
     let reading = read(&app);
     assert_eq!(reading.findings.mistakes, []);
@@ -172,6 +172,7 @@ fn options_of_a_dvdi_volume_reach_the_claim() {
     let named = claim.named().unwrap();
     assert_eq!(named.size, Some(Bytes::gib(10)), "external.size trumps dvdi/size");
     assert_eq!((named.parameters["iops"].as_str(), named.parameters["type"].as_str()), ("300", "io2"));
+    assert_eq!(named.parameters["note"], "x", "Marathon trims");
     assert_eq!(
         (named.retain, claim.takeover),
         (Retain::DeleteWithTask, Some("unreachable-after-1h".parse::<Takeover>().unwrap()))
@@ -235,6 +236,7 @@ fn what_marathon_refuses_of_a_csi_volume_is_a_mistake_at_its_place() {
     let reading = read(&csi());
     assert!(reading.findings.mistakes.is_empty() && reading.findings.warnings.is_empty(), "{:?}", reading.findings);
     assert!(matches!(reading.claims[0].volume, ClaimedVolume::Existing(_)));
+    assert_eq!(reading.claims[0].declared.driver.as_deref(), Some("csi.hawser.dev"));
 }
 
 #[test]

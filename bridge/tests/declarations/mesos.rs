@@ -83,6 +83,7 @@ fn a_csi_volume_is_a_claim() {
     let ClaimedVolume::Existing(existing) = &claim.volume else { panic!("{claim:?}") };
     assert_eq!((existing.id.as_str(), existing.context["lease"].as_str()), ("ebs:vol-1", "7"));
     assert_eq!(claim.access.mount().unwrap().filesystem, Some(Filesystem::Ext4));
+    assert_eq!(claim.declared.driver.as_deref(), Some("csi.hawser.dev"));
     let block = with(
         &csi_volume(),
         "/source/csi_volume/static_provisioning/volume_capability",

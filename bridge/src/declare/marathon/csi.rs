@@ -6,7 +6,7 @@ use hawser_volume::{Access, AccessKind};
 use super::external::Engine;
 use super::rules::Volume;
 use crate::claim::VolumeClaim;
-use crate::declare::capability::{filesystem, mode, mount};
+use crate::declare::capability::{SECRET_DROPPED, filesystem, mode, mount};
 use crate::declare::context;
 use crate::declare::docker::map_entries;
 use crate::declare::draft::{Draft, driver_name};
@@ -36,7 +36,7 @@ pub(super) fn read(
         .and_then(|(text, place)| driver_name(text, &place, findings));
     for key in ["nodeStageSecret", "nodePublishSecret"] {
         if let Some(node) = options.get(key) {
-            findings.warn(&node.place(), "never reaches the plugin: Mesos drops it (src/slave/csi_server.cpp); give Hawser its credentials in its configuration");
+            findings.warn(&node.place(), SECRET_DROPPED);
         }
     }
     let context = options.get("volumeContext").map(|node| map_entries(node, findings)).unwrap_or_default();

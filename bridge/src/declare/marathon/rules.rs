@@ -139,7 +139,11 @@ fn several_instances(app: &AppVolumes, instances: u32, place: &Place, findings: 
             format!("is {instances}; Marathon allows one instance with a csi volume that only one node can write"),
         );
     } else if let Some(volume) = csi.iter().find(|volume| volume.is_single_writer()) {
-        findings.warn(&volume.place, format!("can be written on one node only, and {instances} instances want to write it; Marathon does not see that, Hawser will refuse"));
+        let text = format!(
+            "can be written on one node only, and {instances} instances want to write it; Marathon does not see that, Hawser will \
+             refuse"
+        );
+        findings.warn(&volume.place, text);
     }
 }
 
@@ -157,7 +161,11 @@ fn slots_need_a_host_each(root: &Object<'_>, claims: &[VolumeClaim], findings: &
         matches!(words.as_slice(), ["hostname" | "@hostname", "UNIQUE"] | ["hostname" | "@hostname", "MAX_PER", "1"])
     });
     if !one_each {
-        findings.warn(&claim.declared.place, "has a slot in its name, and Mesos gives two tasks on one agent the same volume; add the constraint [\"hostname\", \"UNIQUE\"]");
+        findings.warn(
+            &claim.declared.place,
+            "has a slot in its name, and Mesos gives two tasks on one agent the same volume; add the constraint \
+             [\"hostname\", \"UNIQUE\"]",
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use hawser_volume::{Access, AccessKind};
 
 use super::container::{Container, Engine};
 use crate::claim::VolumeClaim;
-use crate::declare::capability::{filesystem, mode, mount};
+use crate::declare::capability::{SECRET_DROPPED, filesystem, mode, mount};
 use crate::declare::context;
 use crate::declare::docker::map_entries;
 use crate::declare::draft::{Draft, driver_name};
@@ -27,7 +27,7 @@ pub(super) fn read(mut draft: Draft, volume: &Object<'_>, container: &Container,
     provisioning.warn_of_others(&fields, "Mesos", findings);
     for key in ["node_stage_secrets", "node_publish_secrets"] {
         if let Some(node) = provisioning.get(key) {
-            findings.warn(&node.place(), "never reaches the plugin: Mesos drops it (src/slave/csi_server.cpp); give Hawser its credentials in its configuration");
+            findings.warn(&node.place(), SECRET_DROPPED);
         }
     }
     let context = provisioning.get("volume_context").map(|node| map_entries(node, findings)).unwrap_or_default();
