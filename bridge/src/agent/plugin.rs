@@ -14,7 +14,7 @@ use crate::finding::{Findings, Place};
 pub(super) const READER: Reader = Reader { refused: "the agent exits as soon as it is registered", protobuf: false };
 
 /// The longest path of a unix socket, in bytes.
-const SOCKET_MAX: usize = 107;
+pub(super) const SOCKET_MAX: usize = 107;
 
 /// What Mesos calls a plugin without a `name`.
 const NAME: &str = "default";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hawser_volume::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{provider, settings};
+use super::{plugin, provider, settings};
 use crate::config::BridgeConfig;
 
 /// Where an agent's configuration goes unless somebody says otherwise.
@@ -127,6 +127,12 @@ impl Files<'_> {
         let socket = self.wanted.bridge.isolator_socket.as_deref().ok_or_else(|| {
             Error::invalid("bridge.isolator-socket is not set, and the agent must know where the bridge listens; set it, as to /run/hawser/isolator.sock")
         })?;
+        if text(socket)?.len() > plugin::SOCKET_MAX {
+            return Err(Error::invalid(format!(
+                "bridge.isolator-socket is longer than {} bytes, which no socket's path may be",
+                plugin::SOCKET_MAX
+            )));
+        }
         // No target_path_root: the default is a directory of its own below work_dir, which nothing else can be in.
         let file = json!({
             "type": plugin,
@@ -193,7 +199,7 @@ impl Files<'_> {
         });
         self.add(&format!("{PROVIDERS}/hawser.json"), &file)?;
         let matrix: serde_json::Map<String, Value> =
-            self.wanted.backends.iter().map(|backend| (format!("{backend}-ext4"), profile(plugin, backend))).collect();
+            self.wanted.backends.iter().map(|backend| (backend.clone(), profile(plugin, backend))).collect();
         self.add(PROFILES, &json!({ "profile_matrix": matrix }))?;
         let module = json!({
             "libraries": [{
@@ -242,7 +248,8 @@ impl Files<'_> {
 fn profile(plugin: &str, backend: &str) -> Value {
     json!({
         "csi_plugin_type_selector": { "plugin_type": plugin },
-        "volume_capabilities": { "mount": { "fs_type": "ext4" }, "access_mode": { "mode": "SINGLE_NODE_WRITER" } },
+        // Without a filesystem it is the backend's own: some have none to choose.
+        "volume_capabilities": { "mount": {}, "access_mode": { "mode": "SINGLE_NODE_WRITER" } },
         "create_parameters": { "backend": backend },
     })
 }
