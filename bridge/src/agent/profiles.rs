@@ -109,7 +109,7 @@ fn capability(profile: &Object<'_>, findings: &mut Findings) {
         }
     }
     let mode = member(&capability, "access_mode").and_then(object);
-    if !mode.is_some_and(|mode| member(&mode, "mode").is_some()) {
+    if mode.is_none_or(|mode| member(&mode, "mode").is_none()) {
         findings.mistake(&node.place().member("access_mode").member("mode"), format!("is required: {}", READER.refused));
     }
 }

@@ -116,7 +116,7 @@ proptest! {
     /// A key that Mesos does not have is told wherever it stands, and by its own place.
     #[test]
     fn any_key_that_is_not_known_is_told(key in "[a-z]{1,3}[0-9]{1,4}", place in 0..3_usize) {
-        let mut file = crate::providers::provider();
+        let mut file = providers::provider();
         let (pointer, path) = [("", "$"), ("/storage", "$.storage"), ("/storage/plugin/containers/0", "$.storage.plugin.containers[0]")][place];
         file.pointer_mut(pointer).unwrap()[&key] = json!("x");
         let report = providers(&[("a.json", &file.to_string())]);
