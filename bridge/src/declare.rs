@@ -8,10 +8,10 @@ pub mod context;
 pub mod docker;
 mod draft;
 mod environment;
-mod json;
+pub(crate) mod json;
 mod marathon;
 mod mesos;
-mod nearest;
+pub(crate) mod nearest;
 pub mod options;
 
 use hawser_volume::Result;

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod claim;
 pub mod config;
 pub mod declaration;

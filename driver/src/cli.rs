@@ -47,7 +47,7 @@ enum Command {
     /// Measure a CSI driver, this one or any other: latency by RPC, throughput, errors by code. Makes and removes volumes of its
     /// own; do not point it at a driver whose capacity others need at the moment.
     Bench(Box<hawser_bench::Options>),
-    /// The Mesos side: what tasks declare.
+    /// The Mesos side: what tasks declare, and what agents read.
     #[command(subcommand)]
     Mesos(MesosCommand),
     /// Print a completion script for a shell.

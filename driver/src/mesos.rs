@@ -1,4 +1,6 @@
-//! `hawser mesos`: the bridge's view of what tasks declare.
+//! `hawser mesos`: the bridge's view of what tasks declare, and of what agents read.
+
+mod agent;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,7 +20,7 @@ const MISTAKES: u8 = 2;
 /// The largest file that is read. Marathon takes no request of that size.
 const FILE_MAX: Bytes = Bytes::mib(16);
 
-/// What can be asked about declarations.
+/// What can be asked about declarations and agents.
 #[derive(Debug, Subcommand)]
 pub enum MesosCommand {
     /// Show what a file declares: each volume, the CSI calls that it comes to, every mistake and every hazard with its place.
@@ -33,12 +35,15 @@ pub enum MesosCommand {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// What a Mesos agent reads: its flags, CSI plugins, storage providers and profiles.
+    #[command(subcommand)]
+    Config(agent::AgentCommand),
 }
 
-/// How a plan is written.
+/// How a plan or a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
-    /// For people: the plan on standard output, mistakes and warnings on standard error.
+    /// For people: the result on standard output, mistakes and warnings on standard error.
     #[default]
     Text,
     /// For programs: all in one object.
@@ -49,7 +54,13 @@ pub enum Output {
 ///
 /// `Invalid` for a file that cannot be read.
 pub fn run(command: &MesosCommand) -> Result<ExitCode> {
-    let MesosCommand::Plan { file, output } = command;
+    match command {
+        MesosCommand::Plan { file, output } => plan(file, *output),
+        MesosCommand::Config(command) => agent::run(command),
+    }
+}
+
+fn plan(file: &Path, output: Output) -> Result<ExitCode> {
     let (name, text) = read(file)?;
     let plan = Plan::of(&text);
     match output {

@@ -257,7 +257,7 @@ fn usage_freeze_and_sync_speak_of_the_mounted_filesystem() {
         assert_eq!(Linux.freeze(&mount).unwrap_err().kind(), Kind::Precondition);
         let path = mount.join("late");
         let writer = std::thread::spawn(move || std::fs::write(path, "late"));
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         assert!(!writer.is_finished(), "a frozen {filesystem} was written to");
         Linux.thaw(&mount).unwrap();
         writer.join().unwrap().unwrap();
@@ -267,7 +267,7 @@ fn usage_freeze_and_sync_speak_of_the_mounted_filesystem() {
         Linux.freeze(&mount).unwrap();
         let frozen = Linux.open_device(&device.path, true).unwrap();
         let asking = std::thread::spawn(move || info(&frozen));
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2));
         let answered = asking.is_finished();
         Linux.thaw(&mount).unwrap();
         assert_eq!(asking.join().unwrap().filesystem, filesystem);
