@@ -14,6 +14,7 @@ pub mod binary;
 pub mod client;
 pub mod conformance;
 pub mod content;
+pub mod daemon;
 pub mod faults;
 pub mod frozen;
 pub mod ground;
