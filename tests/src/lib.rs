@@ -11,10 +11,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports; its message and place are what is wanted")]
 
 pub mod binary;
+pub mod cgroup;
 pub mod client;
 pub mod conformance;
 pub mod content;
 pub mod daemon;
+pub mod enclosure;
 pub mod faults;
 pub mod frozen;
 pub mod ground;
