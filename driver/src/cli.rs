@@ -1,7 +1,8 @@
 //! The command line: what was typed, and what it does.
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,8 +10,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use hawser_host::{Host, Linux};
 use hawser_volume::{Error, NodeId, Result};
 
+use crate::bridge;
 use crate::config::Config;
 use crate::demo;
+use crate::mesos::{self, MesosCommand};
 use crate::plugin::{Mode, Plugin};
 use crate::serve::{self, stop_signal};
 use crate::socket::{self, Socket};
@@ -31,6 +34,10 @@ struct Cli {
 enum Command {
     /// Serve the CSI driver on a unix socket until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Run the Mesos side, one process an agent: the volumes that tasks declare are made, attached, mounted and brought back.
+    Bridge(Bridge),
+    /// What Mesos' docker/volume isolator runs; also when the program is called `dvdcli`.
+    Dvdcli(hawser_bridge::door::dvdcli::Options),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -40,11 +47,36 @@ enum Command {
     /// Measure a CSI driver, this one or any other: latency by RPC, throughput, errors by code. Makes and removes volumes of its
     /// own; do not point it at a driver whose capacity others need at the moment.
     Bench(Box<hawser_bench::Options>),
+    /// The Mesos side: what tasks declare.
+    #[command(subcommand)]
+    Mesos(MesosCommand),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Bridge {
+    /// The configuration file; its section `bridge` says how.
+    #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The id of this node for Hawser's own driver. Beats `driver.node-id` of the configuration; the host name without either.
+    #[arg(long, env = "HAWSER_NODE_ID", value_name = "ID")]
+    node_id: Option<String>,
+    #[command(flatten)]
+    log: Log,
+}
+
+#[derive(Debug, clap::Args)]
+struct Log {
+    /// How log lines are written.
+    #[arg(long, env = "HAWSER_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// Which log lines are written: error, warn, info, debug, trace, or a filter such as hawser_node=debug.
+    #[arg(long, env = "HAWSER_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,12 +93,8 @@ struct Serve {
     /// The id of this node, as the CO will know it. Beats `driver.node-id` of the configuration; the host name without either.
     #[arg(long, env = "HAWSER_NODE_ID", value_name = "ID")]
     node_id: Option<String>,
-    /// How log lines are written.
-    #[arg(long, env = "HAWSER_LOG_FORMAT", value_enum, default_value_t)]
-    log_format: LogFormat,
-    /// Which log lines are written: error, warn, info, debug, trace, or a filter such as hawser_node=debug.
-    #[arg(long, env = "HAWSER_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
+    #[command(flatten)]
+    log: Log,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,9 +114,16 @@ enum ConfigCommand {
 
 /// Runs the command that was typed.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    // As Mesos' isolator and mesos-module-dvdi call it, through a link of that name.
+    if arguments.first().is_some_and(|program| Path::new(program).file_name() == Some("dvdcli".as_ref())) {
+        arguments.insert(1, "dvdcli".into());
+    }
+    let cli = Cli::parse_from(arguments);
     let done = match cli.command {
         Command::Serve(serve) => run_serve(serve),
+        Command::Bridge(bridge) => run_bridge(bridge),
+        Command::Dvdcli(options) => run_dvdcli(options),
         Command::Config(ConfigCommand::Check { file }) => {
             Config::load(Some(&file)).and_then(|_| print(&format!("{}: in order\n", file.display())))
         }
@@ -97,6 +132,10 @@ pub fn run() -> ExitCode {
         }
         Command::Demo => runtime().and_then(|runtime| runtime.block_on(demo::run())),
         Command::Bench(options) => runtime().and_then(|runtime| runtime.block_on(run_bench(*options))),
+        Command::Mesos(command) => match mesos::run(&command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);
@@ -140,8 +179,23 @@ async fn run_bench(options: hawser_bench::Options) -> Result<()> {
     hawser_bench::run(options, token).await
 }
 
+fn run_bridge(arguments: Bridge) -> Result<()> {
+    telemetry::init(arguments.log.log_format, &arguments.log.log)?;
+    let config = Config::load(arguments.config.as_deref())?;
+    let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;
+    runtime()?.block_on(async {
+        let stop = stop_signal().await?;
+        bridge::run(&config, node_id, stop).await
+    })
+}
+
+fn run_dvdcli(options: hawser_bridge::door::dvdcli::Options) -> Result<()> {
+    let said = runtime()?.block_on(hawser_bridge::door::dvdcli::run(options))?;
+    if said.is_empty() { Ok(()) } else { print(&format!("{said}\n")) }
+}
+
 fn run_serve(arguments: Serve) -> Result<()> {
-    telemetry::init(arguments.log_format, &arguments.log)?;
+    telemetry::init(arguments.log.log_format, &arguments.log.log)?;
     let config = Config::load(arguments.config.as_deref())?;
     let endpoint = arguments.endpoint.as_ref().or(config.driver.endpoint.as_ref()).ok_or_else(|| {
         Error::invalid(

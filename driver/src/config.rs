@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use hawser_bridge::config::BridgeConfig;
 use hawser_pool::LocalConfig;
 use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct Config {
     pub driver: DriverConfig,
     /// The storage systems, by a name of your choice. The name is the first part of every volume id, so it must stay.
     pub backends: BTreeMap<BackendName, BackendConfig>,
+    /// How the Mesos bridge of this agent works.
+    pub bridge: BridgeConfig,
 }
 
 /// `driver:`
@@ -120,6 +123,7 @@ impl Default for Config {
         Self {
             driver: DriverConfig::default(),
             backends: BTreeMap::from([(local, BackendConfig::Local(LocalConfig::default()))]),
+            bridge: BridgeConfig::default(),
         }
     }
 }
@@ -150,6 +154,7 @@ impl Config {
         {
             mistakes.push(("driver.default-backend".to_owned(), format!("{name} is not one of the backends")));
         }
+        mistakes.extend(self.bridge.mistakes().into_iter().map(|(key, text)| (format!("bridge.{key}"), text)));
         for (name, backend) in &self.backends {
             mistakes.extend(backend.mistakes().into_iter().map(|(key, text)| (format!("backends.{name}.{key}"), text)));
         }

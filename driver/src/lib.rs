@@ -1,16 +1,19 @@
 //! The `hawser` program: command line, configuration, server.
 //!
 //! What was typed ([`cli`]) and the file ([`config`]) become a checked [`config::Config`]; [`plugin`] builds the parts that it
-//! describes; [`serve`] puts them on a unix socket. [`demo`] does the same on a temporary root and plays a CO.
+//! describes; [`serve`] puts them on a unix socket. [`demo`] does the same on a temporary root and plays a CO;
+//! [`mesos`] shows what the bridge makes of a task's declarations.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod identity;
+pub mod mesos;
 pub mod plugin;
 pub mod serve;
 pub mod socket;

@@ -16,9 +16,6 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::{Gid, Group, chown};
 use tokio::net::UnixListener;
 
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 128;
-
 /// A listening socket whose file goes when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
@@ -66,8 +63,9 @@ impl Socket {
             chown(path, None, Some(group)).map_err(|errno| failed("give the group its right to", errno))?;
         }
         let inode = fs::metadata(path).map_or(0, |metadata| metadata.ino());
-        let backlog = Backlog::new(BACKLOG).map_err(|errno| failed("listen at", errno))?;
-        listen(&fd, backlog).map_err(|errno| failed("listen at", errno))?;
+        // As many as the kernel allows: Mesos makes a connection for each call, and one that finds no place in the line fails at
+        // once (EAGAIN) instead of waiting.
+        listen(&fd, Backlog::MAXALLOWABLE).map_err(|errno| failed("listen at", errno))?;
         let listener = UnixListener::from_std(StdListener::from(fd))
             .map_err(|error| Error::unavailable(format!("listen at {}", path.display())).caused_by(error))?;
         Ok(Self { listener: Some(listener), path: path.to_owned(), inode })

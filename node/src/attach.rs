@@ -32,6 +32,12 @@ pub trait Attacher: Send + Sync + fmt::Debug {
     /// The volume that `mount` shows, or nothing if it is not one of this backend.
     fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
 
+    /// Whether `mount` shows `volume`: what [`Attacher::identify`] says. Asked for every mount of the machine by most calls, so a
+    /// backend that can tell faster that a mount shows another one should.
+    fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool> {
+        Ok(self.identify(mount)?.as_ref() == Some(volume))
+    }
+
     /// Lets the node see the size that the volume has now, and returns it.
     fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
 

@@ -20,6 +20,7 @@ impl Attacher for Faulty<dyn Attacher> {
         fn attach(&self, attach: &Attach) -> Result<Source>;
         fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()>;
         fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
+        fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool>;
         fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
         fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
     }

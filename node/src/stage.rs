@@ -143,7 +143,12 @@ fn show_filesystem(
     let volume = &stage.attach.volume;
     let options = MountOptions::parse(&mount.flags)?;
     let read_only = options.read_only || stage.attach.read_only || device.read_only;
-    let filesystem = match host.probe(device)? {
+    let content = match blank {
+        // The storage system says that nothing was ever written. Formatting proves that again before it writes, so once is enough.
+        Some(true) => Content::Blank,
+        _ => host.probe(device)?,
+    };
+    let filesystem = match content {
         Content::Filesystem(found) => match mount.filesystem {
             Some(wanted) if wanted != found.filesystem => {
                 return Err(Error::precondition(format!(

@@ -40,7 +40,7 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn is_ours(&self, entry: &MountEntry) -> Result<bool> {
-        Ok(self.attacher.identify(entry)?.as_ref() == Some(self.volume))
+        self.attacher.shows(entry, self.volume)
     }
 
     /// Everywhere this volume is mounted.

@@ -115,6 +115,11 @@ pub(crate) fn is_digest(text: &str) -> bool {
     is_hex(text, 32)
 }
 
+/// Whether the object called `id` is, or was, in the folder called `digest`.
+pub(crate) fn is_of_name(id: &str, digest: &str) -> bool {
+    id.strip_prefix(digest).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// `<digest>-<incarnation>`: 32 and 8 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NativeId {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::capacity::{Ledger, STEP};
 use crate::config::LocalConfig;
-use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf, is_digest};
+use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf, is_digest, is_of_name};
 use crate::record::{FORMAT, VolumeRecord};
 
 /// What a volume of the pool is made of.
@@ -207,6 +207,24 @@ impl Pool {
                 Ok(record.map(|record| record.id))
             }
         }
+    }
+
+    /// Whether the image or data directory at `path` is the volume's: what [`Pool::volume_at`] says, without reading the record of
+    /// another one.
+    pub fn is_at(&self, path: &Path, id: &str) -> Result<bool> {
+        match self.layout.volume_of(path) {
+            Some(ObjectPath::Current(digest)) if !is_of_name(id, &digest) => Ok(false),
+            _ => Ok(self.volume_at(path)?.as_deref() == Some(id)),
+        }
+    }
+
+    /// Whether `mount` shows the volume's directory: what [`Pool::volume_of_mount`] says, without looking where another one is.
+    pub fn is_mounted_by(&self, mount: &MountEntry, id: &str) -> Result<bool> {
+        let folder = mount.root.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        if !folder.is_some_and(|digest| is_of_name(id, digest)) {
+            return Ok(false);
+        }
+        Ok(self.volume_of_mount(mount)?.as_deref() == Some(id))
     }
 
     /// The volume whose directory `mount` shows, in a pool of directories.

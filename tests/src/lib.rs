@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports; its message and place are what is wanted")]
 
 pub mod binary;
+pub mod bridge;
 pub mod cgroup;
 pub mod client;
 pub mod conformance;

@@ -87,11 +87,46 @@ fn completion_and_help_are_printed() {
     assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
     let output = Command::new(hawser()).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    for command in ["serve", "config", "demo", "completion"] {
+    for command in ["serve", "config", "demo", "mesos", "completion"] {
         assert!(help.contains(command), "no {command} in {help}");
     }
     let output = Command::new(hawser()).arg("serv").output().unwrap();
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("serve"));
+}
+
+#[test]
+fn a_plan_answers_with_its_exit_code_and_names_every_mistake_with_its_line() {
+    let workspace = Workspace::new();
+    let file = workspace.path().join("app.json");
+    let plan = |text: &str, arguments: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let output = Command::new(hawser())
+            .args(["mesos", "plan"])
+            .args(arguments)
+            .stdin(fs::File::open(&file).unwrap())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let good = r#"{"id": "/a", "cmd": "x", "env": {"DVDI_VOLUME_NAME": "pgdata", "DVDI_VOLUME_OPTS": "size=10"}}"#;
+    let path = file.to_str().unwrap();
+    for arguments in [[path], ["-"]] {
+        let (code, out, err) = plan(good, &arguments);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        for part in ["pgdata", "exactly 10GiB", "CreateVolume", "NodePublishVolume", "ControllerUnpublishVolume"] {
+            assert!(out.contains(part), "no {part:?} in {out}");
+        }
+    }
+    let bad = good.replace("\"env\"", "\n\"env\"").replace("size=10", "sise=10");
+    let (code, out, err) = plan(&bad, &[path]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains(&format!("{path}:2: mistake: $.env.DVDI_VOLUME_OPTS: ")) && err.contains("did you mean size?"), "{err}");
+    let (code, out, err) = plan(&bad, &["--output", "json", "-"]);
+    assert_eq!((code, err.as_str()), (Some(2), ""));
+    assert!(out.contains(r#""path": "$.env.DVDI_VOLUME_OPTS""#) && out.contains(r#""line": 2"#), "{out}");
+    let (code, _, err) = plan("", &["/never/made.json"]);
+    assert!(code == Some(64) && err.contains("/never/made.json"), "{code:?} {err}");
 }
 
 fn demo(workspace: &Workspace) -> Child {

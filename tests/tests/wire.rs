@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use hawser_proto::csi;
 use hawser_tests::binary::{hawser, tool};
@@ -20,7 +21,8 @@ use hawser_tests::poll::until;
 use hawser_tests::process::Process;
 use hawser_tests::settings::Kind;
 use hawser_tests::{Client, MIB, Plugin, Settings, Usage, Workspace};
-use rustix::process::Signal;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -319,4 +321,39 @@ async fn a_wrong_configuration_ends_the_process_at_once_and_says_why() {
     assert_eq!(fs::read_to_string(occupied.join("letter")).unwrap(), "private");
     assert_eq!(fs::metadata(occupied.join("letter")).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(fs::read_dir(&occupied).unwrap().count(), 1, "something was put into a directory that was refused");
+}
+
+/// Mesos makes a connection for each call; a plugin that is slow to accept them must not make callers fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_come_at_once_wait_in_line() {
+    let ground = Footing::of(Ground::Ext4);
+    let plugin = plugin(&ground).await;
+    let process = plugin.process_id().await;
+    kill_process(process, Signal::STOP).unwrap();
+    // Not blocking, as asynchronous clients are: where a blocking connect would wait, this one fails.
+    let waiting: Vec<_> = (0..1000)
+        .map(|_| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            connect(&socket, &SocketAddrUnix::new(plugin.socket(NODE_A)).unwrap()).map(|()| socket)
+        })
+        .collect();
+    kill_process(process, Signal::CONT).unwrap();
+    let refused: Vec<_> = waiting.iter().filter_map(|end| end.as_ref().err()).collect();
+    assert!(refused.is_empty(), "{} of {} were refused: {:?}", refused.len(), waiting.len(), refused[0]);
+    plugin.a().identity().probe(csi::ProbeRequest {}).await.unwrap();
+    plugin.finish().await;
+}
+
+/// Whoever has connected and says nothing must not keep the plugin from stopping.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_does_not_keep_the_plugin_from_stopping() {
+    let ground = Footing::of(Ground::Ext4);
+    let plugin = plugin(&ground).await;
+    let silent = UnixStream::connect(plugin.socket(NODE_A)).unwrap();
+    plugin.a().identity().probe(csi::ProbeRequest {}).await.unwrap();
+    let begun = Instant::now();
+    plugin.finish().await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "stopping took {:?}", begun.elapsed());
+    drop(silent);
 }

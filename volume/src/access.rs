@@ -6,7 +6,7 @@ use std::str::FromStr;
 use hawser_proto::csi;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The spec's limit for all mount flags together, in bytes (VolumeCapability.MountVolume.mount_flags).
 const MOUNT_FLAGS_MAX: usize = 4096;
@@ -59,7 +59,7 @@ impl FromStr for Filesystem {
         Self::ALL
             .into_iter()
             .find(|fs| fs.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| Error::invalid(format!("fs_type {text:?} is not supported; use ext4, xfs or btrfs")))
+            .ok_or_else(|| Error::invalid(format!("fs_type {} is not supported; use ext4, xfs or btrfs", shown(text))))
     }
 }
 
@@ -113,6 +113,19 @@ impl AccessMode {
         !self.is_single_node() || self == AccessMode::SingleNodeMultiWriter
     }
 
+    fn to_proto(self) -> csi::volume_capability::access_mode::Mode {
+        use csi::volume_capability::access_mode::Mode;
+        match self {
+            AccessMode::SingleNodeWriter => Mode::SingleNodeWriter,
+            AccessMode::SingleNodeReaderOnly => Mode::SingleNodeReaderOnly,
+            AccessMode::MultiNodeReaderOnly => Mode::MultiNodeReaderOnly,
+            AccessMode::MultiNodeSingleWriter => Mode::MultiNodeSingleWriter,
+            AccessMode::MultiNodeMultiWriter => Mode::MultiNodeMultiWriter,
+            AccessMode::SingleNodeSingleWriter => Mode::SingleNodeSingleWriter,
+            AccessMode::SingleNodeMultiWriter => Mode::SingleNodeMultiWriter,
+        }
+    }
+
     fn from_proto(number: i32) -> Result<Self> {
         use csi::volume_capability::access_mode::Mode;
         match Mode::try_from(number) {
@@ -127,6 +140,18 @@ impl AccessMode {
                 "volume_capability.access_mode.mode is {number}; give one of the spec's modes 1 to 7"
             ))),
         }
+    }
+}
+
+impl FromStr for AccessMode {
+    type Err = Error;
+
+    /// Reads the spec's name of a mode, in any case.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|mode| mode.to_string().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            let modes: Vec<String> = Self::ALL.iter().map(ToString::to_string).collect();
+            Error::invalid(format!("{} is not an access mode; it is one of {}", shown(text), modes.join(", ")))
+        })
     }
 }
 
@@ -145,7 +170,8 @@ impl fmt::Display for AccessMode {
 }
 
 /// The wishes of a caller who wants a mounted filesystem.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "MountWishes")]
 pub struct MountAccess {
     /// The filesystem, when the caller named one.
     pub filesystem: Option<Filesystem>,
@@ -153,6 +179,46 @@ pub struct MountAccess {
     pub flags: Vec<String>,
     /// The group that must be able to read and write the volume (VOLUME_MOUNT_GROUP).
     pub group: Option<u32>,
+}
+
+impl MountAccess {
+    /// Checked wishes. A flag may be several, separated by commas, as on the command line of mount(8).
+    ///
+    /// `Invalid` for flags with control characters, or of more than 4096 bytes in all.
+    pub fn new<'a>(filesystem: Option<Filesystem>, flags: impl IntoIterator<Item = &'a str>, group: Option<u32>) -> Result<Self> {
+        let (mut length, mut split) = (0, Vec::new());
+        for flag in flags {
+            length += flag.len();
+            split.extend(flag.split(',').map(str::trim).filter(|flag| !flag.is_empty()).map(str::to_owned));
+        }
+        if length > MOUNT_FLAGS_MAX {
+            return Err(Error::invalid(format!("mount_flags have {length} bytes; at most {MOUNT_FLAGS_MAX} are allowed")));
+        }
+        if split.iter().any(|flag| flag.chars().any(char::is_control)) {
+            return Err(Error::invalid("mount_flags have control characters; remove them"));
+        }
+        Ok(Self { filesystem, flags: split, group })
+    }
+}
+
+/// [`MountAccess`] as it is written down, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MountWishes {
+    #[serde(default)]
+    filesystem: Option<Filesystem>,
+    #[serde(default)]
+    flags: Vec<String>,
+    #[serde(default)]
+    group: Option<u32>,
+}
+
+impl TryFrom<MountWishes> for MountAccess {
+    type Error = Error;
+
+    fn try_from(wishes: MountWishes) -> Result<Self> {
+        Self::new(wishes.filesystem, wishes.flags.iter().map(String::as_str), wishes.group)
+    }
 }
 
 impl fmt::Debug for MountAccess {
@@ -166,7 +232,8 @@ impl fmt::Debug for MountAccess {
 }
 
 /// As a mounted directory or as a raw device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AccessKind {
     /// A raw block device.
     Block,
@@ -175,7 +242,8 @@ pub enum AccessKind {
 }
 
 /// How a volume is to be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Access {
     /// As a device or a directory.
     pub kind: AccessKind,
@@ -221,27 +289,31 @@ impl TryFrom<&csi::volume_capability::MountVolume> for MountAccess {
 
     fn try_from(mount: &csi::volume_capability::MountVolume) -> Result<Self> {
         let filesystem = (!mount.fs_type.is_empty()).then(|| mount.fs_type.parse()).transpose()?;
-        let length: usize = mount.mount_flags.iter().map(String::len).sum();
-        if length > MOUNT_FLAGS_MAX {
-            return Err(Error::invalid(format!("mount_flags have {length} bytes; at most {MOUNT_FLAGS_MAX} are allowed")));
-        }
-        let flags: Vec<String> = mount
-            .mount_flags
-            .iter()
-            .flat_map(|flag| flag.split(','))
-            .map(|f| f.trim().to_owned())
-            .filter(|f| !f.is_empty())
-            .collect();
-        if flags.iter().any(|flag| flag.chars().any(char::is_control)) {
-            return Err(Error::invalid("mount_flags have control characters; remove them"));
-        }
         let group = match mount.volume_mount_group.as_str() {
             "" => None,
             text => {
                 Some(text.parse().map_err(|_| Error::invalid(format!("volume_mount_group {text:?} is not a numeric group id")))?)
             }
         };
-        Ok(Self { filesystem, flags, group })
+        Self::new(filesystem, mount.mount_flags.iter().map(String::as_str), group)
+    }
+}
+
+impl From<&Access> for csi::VolumeCapability {
+    fn from(access: &Access) -> Self {
+        use csi::volume_capability::AccessType;
+        let kind = match &access.kind {
+            AccessKind::Block => AccessType::Block(csi::volume_capability::BlockVolume {}),
+            AccessKind::Mount(mount) => AccessType::Mount(csi::volume_capability::MountVolume {
+                fs_type: mount.filesystem.map(|fs| fs.as_str().to_owned()).unwrap_or_default(),
+                mount_flags: mount.flags.clone(),
+                volume_mount_group: mount.group.map(|group| group.to_string()).unwrap_or_default(),
+            }),
+        };
+        Self {
+            access_mode: Some(csi::volume_capability::AccessMode { mode: access.mode.to_proto().into() }),
+            access_type: Some(kind),
+        }
     }
 }
 
@@ -280,8 +352,16 @@ mod tests {
     #[test]
     fn every_mode_of_the_spec_is_read_and_no_other() {
         for (number, mode) in (1..).zip(AccessMode::ALL) {
-            assert_eq!(Access::try_from(&capability(number)).unwrap().mode, mode);
+            let access = Access::try_from(&capability(number)).unwrap();
+            assert_eq!(access.mode, mode);
+            assert_eq!(mode.to_string().to_lowercase().parse::<AccessMode>().unwrap(), mode);
+            // The way back, as a CSI client says it: the same, with the flags split.
+            let said = csi::VolumeCapability::from(&access);
+            assert_eq!(said.access_mode, capability(number).access_mode);
+            assert_eq!(Access::try_from(&said).unwrap(), access);
         }
+        let block = Access { kind: AccessKind::Block, mode: AccessMode::SingleNodeWriter };
+        assert_eq!(Access::try_from(&csi::VolumeCapability::from(&block)).unwrap(), block);
         for number in [-1, 0, 8, 99] {
             assert!(Access::try_from(&capability(number)).is_err());
         }

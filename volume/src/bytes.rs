@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -74,7 +74,10 @@ impl FromStr for Bytes {
     /// Reads `10GiB`, `512 MiB`, `4096B` or a plain number of bytes; `K`, `M`, `G` and `T` mean the binary units too.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
-            Error::invalid(format!("{text:?} is not a size: write a whole number and one of B, KiB, MiB, GiB, TiB, as in 10GiB"))
+            Error::invalid(format!(
+                "{} is not a size: write a whole number and one of B, KiB, MiB, GiB, TiB, as in 10GiB",
+                shown(text)
+            ))
         };
         let trimmed = text.trim();
         let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();

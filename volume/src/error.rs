@@ -10,6 +10,17 @@ use std::sync::Arc;
 /// The result of everything that can fail between a service and the outside world.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// How much of a caller's text a message repeats, in characters.
+const SHOWN_MAX: usize = 60;
+
+/// A caller's text as a message may repeat it: quoted, escaped, and not longer than a line.
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
+    }
+}
+
 /// What came of a call. Each kind maps to exactly one gRPC code (see [`crate::status`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -174,6 +185,14 @@ constructors! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_message_repeats_is_one_short_line() {
+        assert_eq!(shown("a\n\0b"), r#""a\n\0b""#);
+        assert_eq!(shown(&"x".repeat(60)).len(), 62);
+        assert!(shown(&"ä\n".repeat(1 << 20)).len() < 200);
+        assert!(shown(&"ä".repeat(61)).ends_with("…\""));
+    }
 
     #[test]
     fn a_chain_names_every_cause_once() {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 
 /// The spec's limit for every string field that does not say otherwise, in bytes.
 pub const STRING_MAX: usize = 128;
@@ -49,7 +49,8 @@ impl FromStr for BackendName {
             Ok(Self(text.to_owned()))
         } else {
             Err(Error::invalid(format!(
-                "backend name {text:?} must be 1 to {} characters of [A-Za-z0-9._-], beginning and ending with a letter or digit",
+                "backend name {} must be 1 to {} characters of [A-Za-z0-9._-], beginning and ending with a letter or digit",
+                shown(text),
                 Self::MAX
             )))
         }
@@ -96,8 +97,8 @@ macro_rules! routed_id {
                     Ok(Self { backend, native })
                 } else {
                     Err(Error::invalid(format!(
-                        "{:?} is not an id: after the backend there must be [A-Za-z0-9._-], at most {STRING_MAX} bytes in all",
-                        format!("{backend}:{native}")
+                        "{} is not an id: after the backend there must be [A-Za-z0-9._-], at most {STRING_MAX} bytes in all",
+                        shown(&format!("{backend}:{native}"))
                     )))
                 }
             }
@@ -118,7 +119,7 @@ macro_rules! routed_id {
 
             fn from_str(text: &str) -> Result<Self, Error> {
                 let Some((backend, native)) = text.split_once(':') else {
-                    return Err(Error::invalid(format!("{text:?} is not an id of the form <backend>:<native id>")));
+                    return Err(Error::invalid(format!("{} is not an id of the form <backend>:<native id>", shown(text))));
                 };
                 Self::new(backend.parse()?, native)
             }
@@ -244,7 +245,7 @@ impl FromStr for ObjectName {
             return Err(Error::invalid(format!("name has {} bytes; at most {STRING_MAX} are allowed", text.len())));
         }
         if text.chars().any(char::is_control) {
-            return Err(Error::invalid(format!("name {text:?} has control characters; remove them")));
+            return Err(Error::invalid(format!("name {} has control characters; remove them", shown(text))));
         }
         Ok(Self(text.to_owned()))
     }

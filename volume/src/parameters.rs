@@ -11,7 +11,7 @@ use serde::de::value::{MapDeserializer, StringDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The spec's limit for a map, keys and values together, in bytes (CSI spec, "Size Limits").
 const MAP_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<()> {
         )));
     }
     match map.iter().find(|(key, value)| key.chars().chain(value.chars()).any(char::is_control)) {
-        Some((key, _)) => Err(Error::invalid(format!("{field}: the entry {key:?} has control characters; remove them"))),
+        Some((key, _)) => Err(Error::invalid(format!("{field}: the entry {} has control characters; remove them", shown(key)))),
         None => Ok(()),
     }
 }

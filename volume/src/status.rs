@@ -30,6 +30,26 @@ pub fn code(kind: Kind) -> Code {
     }
 }
 
+/// The kind that a CSI driver's code stands for, to its client. What the codes of the spec do not cover is the driver's fault.
+pub fn kind(code: Code) -> Kind {
+    match code {
+        Code::InvalidArgument => Kind::Invalid,
+        Code::NotFound => Kind::NotFound,
+        Code::AlreadyExists => Kind::AlreadyExists,
+        Code::FailedPrecondition => Kind::Precondition,
+        Code::OutOfRange => Kind::OutOfRange,
+        Code::ResourceExhausted => Kind::Exhausted,
+        Code::Unavailable => Kind::Unavailable,
+        // tonic says CANCELLED when the time that its caller gave has run out.
+        Code::DeadlineExceeded | Code::Cancelled => Kind::DeadlineExceeded,
+        Code::Aborted => Kind::BadToken,
+        Code::PermissionDenied => Kind::PermissionDenied,
+        Code::Unauthenticated => Kind::Unauthenticated,
+        Code::Unimplemented => Kind::Unsupported,
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Kind::Internal,
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut message = error.chain();
@@ -45,6 +65,13 @@ impl From<Error> for Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_gets_back_the_kind_that_a_driver_meant() {
+        for kind_meant in Kind::ALL {
+            assert_eq!(kind(code(kind_meant)), kind_meant);
+        }
+    }
 
     /// The sentence of the spec (or the CO's behaviour) that each code rests on.
     #[test]

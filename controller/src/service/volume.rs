@@ -14,6 +14,9 @@ pub(super) fn key(id: &VolumeId) -> Key {
     Key::new("volume", id.to_string())
 }
 
+/// The key of the volume context that says under which name a volume was made.
+const NAME: &str = "name";
+
 pub(super) async fn create_volume(
     inner: &Inner,
     request: csi::CreateVolumeRequest,
@@ -39,7 +42,9 @@ pub(super) async fn create_volume(
             "volume_content_source belongs to backend {owner}, not to {backend_name}; copying between backends is not possible"
         )));
     }
-    let (mkfs, context) = MkfsParameters::take_from("parameters", &mut parameters)?;
+    let (mkfs, mut context) = MkfsParameters::take_from("parameters", &mut parameters)?;
+    // The one way in CSI to find a volume by its name again without being able to make it.
+    context.insert(NAME.to_owned(), request.name.clone());
     settle_filesystem(&mkfs, &mut accesses)?;
     let capabilities = backend.capabilities();
     accesses.iter().try_for_each(|access| capabilities.check(access))?;

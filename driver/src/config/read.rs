@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hawser_bridge::config::BridgeConfig;
 use hawser_volume::{BackendName, Error, Result};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -77,6 +78,7 @@ fn place_of(text: &str, file: &str, key: &str) -> String {
 enum Section {
     Driver,
     Backends,
+    Bridge,
 }
 
 struct File<'t> {
@@ -95,7 +97,7 @@ impl<'de> Visitor<'de> for File<'_> {
     type Value = Config;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map with the keys `driver` and `backends`")
+        f.write_str("a map with the keys `driver`, `backends` and `bridge`")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Config, A::Error> {
@@ -103,6 +105,7 @@ impl<'de> Visitor<'de> for File<'_> {
         while let Some(section) = map.next_key::<Section>()? {
             match section {
                 Section::Driver => config.driver = map.next_value::<Option<DriverConfig>>()?.unwrap_or_default(),
+                Section::Bridge => config.bridge = map.next_value::<Option<BridgeConfig>>()?.unwrap_or_default(),
                 Section::Backends => config.backends = map.next_value_seed(Backends { types: self.types })?,
             }
         }

@@ -89,6 +89,19 @@ impl Attacher for Local {
         native.map(|native| VolumeId::new(self.name.clone(), native)).transpose()
     }
 
+    fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool> {
+        if *volume.backend() != self.name {
+            return Ok(false);
+        }
+        match self.pool.kind() {
+            Kind::Directory => self.pool.is_mounted_by(mount, volume.native()),
+            Kind::Image => match self.host.loop_image_of(mount)? {
+                Some(image) => self.pool.is_at(&image, volume.native()),
+                None => Ok(false),
+            },
+        }
+    }
+
     fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes> {
         let record = self.pool.volume(volume.native())?;
         if self.pool.kind() == Kind::Directory {

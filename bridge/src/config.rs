@@ -1,0 +1,129 @@
+//! `bridge:` in the configuration file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hawser_volume::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How the bridge of this agent works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct BridgeConfig {
+    /// The CSI driver, anybody's: `unix:///path/csi.sock`. Default: Hawser's own, in the same process, with the backends of this
+    /// file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// The Controller service of that driver, where another process serves it. Default: `driver`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
+    /// The directory of what must survive a restart. Not to be shared between agents. Default: `/var/lib/hawser/bridge`.
+    pub state: PathBuf,
+    /// The directory below which volumes are mounted for doors that name no path. Containers must see its mounts. Default:
+    /// `/var/lib/hawser/mounts`.
+    pub mounts: PathBuf,
+    /// Where the Docker volume plugin listens; the file's name is the name of the volume driver. Default:
+    /// `/run/docker/plugins/hawser.sock`.
+    pub docker_socket: PathBuf,
+    /// Where the CSI endpoint for Mesos' `volume/csi` isolator listens. Default: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolator_socket: Option<PathBuf>,
+    /// The directory in each volume that tasks are shown: `data` for volumes that REX-Ray made. Default: the volume itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_path: Option<PathBuf>,
+    /// How long a volume that nobody uses stays attached: time for a caller that gave up to come back. Default: `5m`.
+    pub grace: Interval,
+    /// How often what this node holds is compared with what the driver says. Default: `1m`.
+    pub reconcile_every: Interval,
+}
+
+impl Default for BridgeConfig {
+    fn default() -> Self {
+        Self {
+            driver: None,
+            controller: None,
+            state: "/var/lib/hawser/bridge".into(),
+            mounts: "/var/lib/hawser/mounts".into(),
+            docker_socket: "/run/docker/plugins/hawser.sock".into(),
+            isolator_socket: None,
+            root_path: None,
+            grace: Interval(Duration::from_secs(300)),
+            reconcile_every: Interval(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl BridgeConfig {
+    /// What is wrong although every value is well formed: key and mistake.
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        let mut mistakes = Vec::new();
+        let sockets = self.isolator_socket.iter().map(|path| ("isolator-socket", path));
+        let paths = [("state", &self.state), ("mounts", &self.mounts), ("docker-socket", &self.docker_socket)];
+        for (key, path) in paths.into_iter().chain(sockets) {
+            if !path.is_absolute() {
+                mistakes.push((key, format!("{} is not an absolute path", path.display())));
+            }
+        }
+        if let Some(root) = &self.root_path
+            && (root.is_absolute() || root.components().any(|part| !matches!(part, std::path::Component::Normal(_))))
+        {
+            mistakes.push(("root-path", format!("{} is not a relative path without `..`", root.display())));
+        }
+        if self.controller.is_some() && self.driver.is_none() {
+            mistakes.push(("controller", "needs `driver`, the endpoint of the Node service".to_owned()));
+        }
+        mistakes
+    }
+}
+
+/// A time as people write it: `90s`, `5m`, `1h 30m`. At least a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+impl Interval {
+    fn parse(text: &str) -> Result<Self> {
+        match humantime::parse_duration(text) {
+            Ok(time) if time >= Duration::from_secs(1) => Ok(Self(time)),
+            _ => Err(Error::invalid(format!("{text:?} is no time of at least a second; write it as in 90s, 5m or 1h 30m"))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        assert_eq!(Interval::parse("1h 30m").unwrap().0, Duration::from_secs(5400));
+        for text in ["", "5", "0s", "10ms", "-1s", "soon"] {
+            assert!(Interval::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_in_order_and_mistakes_name_their_keys() {
+        assert!(BridgeConfig::default().mistakes().is_empty());
+        let wrong = BridgeConfig {
+            state: "here".into(),
+            root_path: Some("../data".into()),
+            controller: Some("/c.sock".to_owned()),
+            ..BridgeConfig::default()
+        };
+        let keys: Vec<&str> = wrong.mistakes().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["state", "root-path", "controller"]);
+    }
+}

@@ -1,0 +1,293 @@
+//! A CSI driver, as its client sees it: ours or anybody's.
+//!
+//! Nothing here knows whose driver it is. What it can do is asked once, when the bridge has connected; what it cannot do is left
+//! out, as the spec tells a CO to (a driver without PUBLISH_UNPUBLISH_VOLUME needs no ControllerPublishVolume, and so on).
+//!
+//! The bridge asks again for as long as its own deadline allows when a driver answers UNAVAILABLE, or ABORTED, which means that
+//! another call for the volume is under way (CSI spec, error scheme): its callers, Mesos and Docker, give up at the first error.
+
+/// A function that makes one call with a client of its own.
+macro_rules! rpc {
+    ($client:expr, $method:ident) => {
+        |request| {
+            let mut client = $client;
+            async move { client.$method(request).await }
+        }
+    };
+}
+
+mod ask;
+mod retry;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hawser_proto::csi;
+use hawser_proto::csi::controller_client::ControllerClient;
+use hawser_proto::csi::identity_client::IdentityClient;
+use hawser_proto::csi::node_client::NodeClient;
+use hawser_volume::{Deadline, Error, Kind, Result};
+use tonic::transport::{Channel, Endpoint};
+
+pub use ask::Abilities;
+use retry::calling;
+
+/// A string map, as CSI has several of them.
+pub type Context = BTreeMap<String, String>;
+
+/// How many volumes are asked for at once when all of them are looked through.
+const PAGE: i32 = 500;
+
+/// A driver that has been asked what it can do.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The id of this node, as its Controller service knows it.
+    pub node_id: String,
+    /// What it can do.
+    pub can: Abilities,
+    controller: Channel,
+    node: Channel,
+}
+
+/// A volume that is to be used on this node, in the words of CSI.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// The volume.
+    pub id: String,
+    /// What its creator said of it.
+    pub context: Context,
+    /// How it is used.
+    pub capability: csi::VolumeCapability,
+    /// Without writing.
+    pub read_only: bool,
+    /// What attaching it answered.
+    pub publish_context: Context,
+    /// Where it is staged.
+    pub staging: PathBuf,
+}
+
+/// A channel to the driver that listens at `endpoint` (`unix:///path/csi.sock` or a path). Connects when it is first used, and
+/// again after the driver was restarted.
+pub fn channel(endpoint: &str) -> Result<Channel> {
+    let path = endpoint.strip_prefix("unix://").or_else(|| endpoint.strip_prefix("unix:")).unwrap_or(endpoint);
+    if !path.starts_with('/') {
+        return Err(Error::invalid(format!("endpoint {endpoint:?}: give unix:///path/csi.sock or an absolute path")));
+    }
+    let endpoint = Endpoint::try_from(format!("unix://{path}"))
+        .map_err(|error| Error::invalid(format!("endpoint {endpoint:?}")).caused_by(error))?;
+    Ok(endpoint.connect_lazy())
+}
+
+impl Driver {
+    /// A driver behind these channels (the same twice if one process serves both halves). Waits until it answers, or until
+    /// `deadline`.
+    pub async fn connect(controller: Channel, node: Channel, deadline: Deadline) -> Result<Self> {
+        let asked = ask::ask(&controller, &node, deadline).await?;
+        Ok(Self { name: asked.name, version: asked.version, node_id: asked.node_id, can: asked.can, controller, node })
+    }
+
+    /// Whether it is ready, as its Identity service says.
+    pub async fn probe(&self, deadline: Deadline) -> Result<()> {
+        let client = IdentityClient::new(self.node.clone());
+        let answer =
+            calling("Probe", "the driver", deadline, csi::ProbeRequest {}, async |request| client.clone().probe(request).await);
+        match answer.await?.ready {
+            Some(false) => Err(Error::unavailable(format!("driver {} says that it is not ready", self.name))),
+            _ => Ok(()),
+        }
+    }
+
+    fn controller(&self) -> ControllerClient<Channel> {
+        ControllerClient::new(self.controller.clone())
+    }
+
+    fn node(&self) -> NodeClient<Channel> {
+        NodeClient::new(self.node.clone())
+    }
+
+    /// CreateVolume: makes the volume, or finds the one of this name.
+    pub async fn create(&self, request: csi::CreateVolumeRequest, deadline: Deadline) -> Result<csi::Volume> {
+        if !self.can.create {
+            return Err(Error::unsupported(format!(
+                "driver {} cannot make volumes (CREATE_DELETE_VOLUME); make {:?} by its own means and name it by its id",
+                self.name, request.name
+            )));
+        }
+        let name = request.name.clone();
+        let answer = calling("CreateVolume", &name, deadline, request, rpc!(self.controller(), create_volume));
+        let volume = answer.await?.volume;
+        volume.ok_or_else(|| Error::internal(format!("CreateVolume {name}: driver {} answered without a volume", self.name)))
+    }
+
+    /// DeleteVolume.
+    pub async fn delete(&self, id: &str, deadline: Deadline) -> Result<()> {
+        let request = csi::DeleteVolumeRequest { volume_id: id.to_owned(), ..Default::default() };
+        calling("DeleteVolume", id, deadline, request, rpc!(self.controller(), delete_volume)).await.map(drop)
+    }
+
+    /// ControllerPublishVolume to this node; nothing to do for a driver without it.
+    pub async fn attach(&self, volume: &Use, deadline: Deadline) -> Result<Context> {
+        if !self.can.attach {
+            return Ok(Context::new());
+        }
+        let request = csi::ControllerPublishVolumeRequest {
+            volume_id: volume.id.clone(),
+            node_id: self.node_id.clone(),
+            volume_capability: Some(volume.capability.clone()),
+            readonly: volume.read_only && self.can.attach_read_only,
+            volume_context: volume.context.clone(),
+            ..Default::default()
+        };
+        let answer =
+            calling("ControllerPublishVolume", &volume.id, deadline, request, rpc!(self.controller(), controller_publish_volume));
+        Ok(answer.await?.publish_context)
+    }
+
+    /// ControllerUnpublishVolume from `node`; nothing to do for a driver without it.
+    pub async fn detach(&self, id: &str, node: &str, deadline: Deadline) -> Result<()> {
+        if !self.can.attach {
+            return Ok(());
+        }
+        let request =
+            csi::ControllerUnpublishVolumeRequest { volume_id: id.to_owned(), node_id: node.to_owned(), ..Default::default() };
+        let call = rpc!(self.controller(), controller_unpublish_volume);
+        gone_is_done(calling("ControllerUnpublishVolume", id, deadline, request, call).await.map(drop))
+    }
+
+    /// NodeStageVolume; nothing to do for a driver without it.
+    pub async fn stage(&self, volume: &Use, deadline: Deadline) -> Result<()> {
+        if !self.can.stage {
+            return Ok(());
+        }
+        let request = csi::NodeStageVolumeRequest {
+            volume_id: volume.id.clone(),
+            publish_context: volume.publish_context.clone(),
+            staging_target_path: text(&volume.staging)?,
+            volume_capability: Some(volume.capability.clone()),
+            volume_context: volume.context.clone(),
+            ..Default::default()
+        };
+        let call = rpc!(self.node(), node_stage_volume);
+        calling("NodeStageVolume", &volume.id, deadline, request, call).await.map(drop)
+    }
+
+    /// NodeUnstageVolume; nothing to do for a driver without it.
+    pub async fn unstage(&self, id: &str, staging: &std::path::Path, deadline: Deadline) -> Result<()> {
+        if !self.can.stage {
+            return Ok(());
+        }
+        let request = csi::NodeUnstageVolumeRequest { volume_id: id.to_owned(), staging_target_path: text(staging)? };
+        let call = rpc!(self.node(), node_unstage_volume);
+        gone_is_done(calling("NodeUnstageVolume", id, deadline, request, call).await.map(drop))
+    }
+
+    /// NodePublishVolume at `target`.
+    pub async fn publish(&self, volume: &Use, target: &std::path::Path, read_only: bool, deadline: Deadline) -> Result<()> {
+        let request = csi::NodePublishVolumeRequest {
+            volume_id: volume.id.clone(),
+            publish_context: volume.publish_context.clone(),
+            staging_target_path: if self.can.stage { text(&volume.staging)? } else { String::new() },
+            target_path: text(target)?,
+            volume_capability: Some(volume.capability.clone()),
+            readonly: read_only,
+            volume_context: volume.context.clone(),
+            ..Default::default()
+        };
+        let call = rpc!(self.node(), node_publish_volume);
+        calling("NodePublishVolume", &volume.id, deadline, request, call).await.map(drop)
+    }
+
+    /// NodeUnpublishVolume from `target`.
+    pub async fn unpublish(&self, id: &str, target: &std::path::Path, deadline: Deadline) -> Result<()> {
+        let request = csi::NodeUnpublishVolumeRequest { volume_id: id.to_owned(), target_path: text(target)? };
+        let call = rpc!(self.node(), node_unpublish_volume);
+        gone_is_done(calling("NodeUnpublishVolume", id, deadline, request, call).await.map(drop))
+    }
+
+    /// The nodes that have a volume; nothing when the driver cannot tell.
+    pub async fn holders(&self, id: &str, deadline: Deadline) -> Result<Option<Vec<String>>> {
+        if self.can.get {
+            let request = csi::ControllerGetVolumeRequest { volume_id: id.to_owned() };
+            let call = rpc!(self.controller(), controller_get_volume);
+            let answer = calling("ControllerGetVolume", id, deadline, request, call).await?;
+            if let Some(status) = answer.status.filter(|_| self.can.list_nodes) {
+                return Ok(Some(status.published_node_ids));
+            }
+        }
+        if !self.can.list_nodes {
+            return Ok(None);
+        }
+        let found = self.find(deadline, |volume| volume.volume_id == id).await?;
+        Ok(Some(found.and_then(|entry| entry.status).map(|status| status.published_node_ids).unwrap_or_default()))
+    }
+
+    /// Every volume that the driver lists, with who has it.
+    pub async fn list(&self, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
+        let mut all = Vec::new();
+        self.pages(deadline, |entries| {
+            all.extend(entries);
+            false
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// The first volume of the list that is `wanted`.
+    pub async fn find(
+        &self,
+        deadline: Deadline,
+        wanted: impl Fn(&csi::Volume) -> bool,
+    ) -> Result<Option<csi::list_volumes_response::Entry>> {
+        let mut found = None;
+        self.pages(deadline, |entries| {
+            found = entries.into_iter().find(|entry| entry.volume.as_ref().is_some_and(&wanted));
+            found.is_some()
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Gives each page of volumes to `take` until that has enough.
+    async fn pages(
+        &self,
+        deadline: Deadline,
+        mut take: impl FnMut(Vec<csi::list_volumes_response::Entry>) -> bool,
+    ) -> Result<()> {
+        if !self.can.list {
+            return Err(Error::unsupported(format!("driver {} cannot list its volumes (LIST_VOLUMES)", self.name)));
+        }
+        let mut token = String::new();
+        loop {
+            let request = csi::ListVolumesRequest { max_entries: PAGE, starting_token: token.clone() };
+            let call = rpc!(self.controller(), list_volumes);
+            let answer = calling("ListVolumes", "its volumes", deadline, request, call).await?;
+            let next = answer.next_token;
+            if take(answer.entries) || next.is_empty() {
+                return Ok(());
+            }
+            if next == token {
+                return Err(Error::internal(format!("ListVolumes: driver {} repeats the token {token:?} for ever", self.name)));
+            }
+            token = next;
+        }
+    }
+}
+
+/// A volume that does not exist is not staged, published or attached anywhere. The spec lets a driver say NOT_FOUND then.
+fn gone_is_done(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// A path as a message carries it.
+fn text(path: &std::path::Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::invalid(format!("path {}: CSI carries only paths that are UTF-8", path.display())))
+}

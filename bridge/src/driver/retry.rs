@@ -1,0 +1,97 @@
+//! One call to a driver, made again as long as that makes sense.
+
+use std::future::Future;
+use std::time::Duration;
+
+use hawser_volume::{Deadline, Error, Kind, Result, status};
+use tonic::{Code, Request, Response, Status};
+
+/// The pause after the first answer that asks for patience; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long one attempt may take before it is made again. A driver that queues or remembers finds the first one still running.
+const ATTEMPT: Duration = Duration::from_secs(120);
+
+/// Calls `method` for `object` until it is answered with anything but "not now", or until `deadline`.
+pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    method: &'static str,
+    object: &str,
+    deadline: Deadline,
+    message: Q,
+    call: impl Fn(Request<Q>) -> F,
+) -> Result<A> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let attempt = deadline.remaining().min(ATTEMPT);
+        let mut request = Request::new(message.clone());
+        request.set_timeout(attempt);
+        let answer = match tokio::time::timeout(attempt, call(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", attempt.as_secs()))),
+        };
+        let status = match answer {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        let again = matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
+        if !again || deadline.remaining() <= pause {
+            return Err(error(method, object, &status));
+        }
+        tracing::debug!(method, object, code = ?status.code(), message = status.message(), "asking the driver again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn error(method: &str, object: &str, status: &Status) -> Error {
+    let kind = match status.code() {
+        // Not a listing token: another call for the volume was under way all the time.
+        Code::Aborted => Kind::Unavailable,
+        code => status::kind(code),
+    };
+    Error::new(kind, format!("{method} {object}: {}", status.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    async fn answered(answers: &[Code], deadline: Duration) -> (Result<u32>, u32) {
+        let asked = AtomicU32::new(0);
+        let call = |_: Request<()>| {
+            let number = asked.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(match answers.get(number as usize) {
+                Some(Code::Ok) | None => Ok(Response::new(number)),
+                Some(code) => Err(Status::new(*code, "said the driver")),
+            })
+        };
+        let result = calling("Method", "volume", Deadline::after(deadline), (), call).await;
+        (result, asked.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn not_now_is_asked_again_and_no_is_not() {
+        let minute = Duration::from_secs(60);
+        let (answer, asked) = answered(&[Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::Ok], minute).await;
+        assert_eq!((answer.unwrap(), asked), (3, 4));
+        for code in [Code::FailedPrecondition, Code::NotFound, Code::Internal, Code::ResourceExhausted] {
+            let (answer, asked) = answered(&[code], minute).await;
+            let error = answer.unwrap_err();
+            assert_eq!((error.kind(), asked), (status::kind(code), 1));
+            assert_eq!(error.to_string(), "Method volume: said the driver");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_it_with_the_last_word() {
+        let (answer, asked) = answered(&[Code::Aborted; 1000], Duration::from_millis(500)).await;
+        assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable);
+        // After 0, 100 and 300 ms; the next pause would be longer than what is left.
+        assert!((1..=3).contains(&asked), "{asked}");
+    }
+}

@@ -1,0 +1,178 @@
+//! `hawser bridge`: the Mesos side, one process an agent.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hawser_bridge::config::BridgeConfig;
+use hawser_bridge::door::docker;
+use hawser_bridge::door::isolator::Isolator;
+use hawser_bridge::lifecycle::{Closed, Settings};
+use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
+use hawser_host::{Host, Linux, machine};
+use hawser_proto::csi::identity_server::IdentityServer;
+use hawser_proto::csi::node_server::NodeServer;
+use hawser_volume::{Deadline, Error, NodeId, Result};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::plugin::{Mode, Plugin};
+use crate::serve;
+use crate::socket::{self, Socket};
+
+/// How long the driver may take to answer for the first time.
+const DRIVER: Duration = Duration::from_secs(120);
+
+/// How long the work of one call may take, whether or not its caller still waits.
+const WORK: Duration = Duration::from_secs(900);
+
+/// How long work may go on after the bridge was told to stop.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Runs the bridge until `stop` is ready. Mounts stay as they are: a task does not notice that its bridge is restarted.
+pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let bridge = &config.bridge;
+    let ledger = Ledger::open(&bridge.state)?;
+    let own = match &bridge.driver {
+        Some(_) => None,
+        None => Some(Own::start(config, node_id).await?),
+    };
+    let driver = connect(bridge, own.as_ref().map(|own| own.socket.as_path())).await?;
+    tracing::info!(driver = driver.name, version = driver.version, node = driver.node_id, can = ?driver.can, "connected to the driver");
+    let settings = Settings {
+        mounts: bridge.mounts.clone(),
+        root_path: bridge.root_path.clone(),
+        work: WORK,
+        grace: bridge.grace.0,
+        boot: machine::boot_id()?,
+    };
+    let lifecycle = Lifecycle::new(driver, ledger, Arc::new(Closed), settings);
+    reconcile(&lifecycle).await;
+
+    let stopping = CancellationToken::new();
+    let doors = open_doors(bridge, &lifecycle, &stopping)?;
+    let regularly = tokio::spawn({
+        let (lifecycle, every) = (lifecycle.clone(), bridge.reconcile_every.0);
+        async move {
+            loop {
+                tokio::time::sleep(every).await;
+                reconcile(&lifecycle).await;
+            }
+        }
+    });
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    stop.await;
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+    regularly.abort();
+    stopping.cancel();
+    for door in doors {
+        // A connection on which nobody says anything must not keep the bridge.
+        let _ = tokio::time::timeout(GRACE, door).await;
+    }
+    if tokio::time::timeout(GRACE, lifecycle.drain()).await.is_err() {
+        tracing::warn!(
+            "work is still under way {} s after the signal; it is left behind and taken up at the next start",
+            GRACE.as_secs()
+        );
+    }
+    match own {
+        Some(own) => own.stop().await,
+        None => Ok(()),
+    }
+}
+
+async fn connect(bridge: &BridgeConfig, own: Option<&Path>) -> Result<Driver> {
+    let own = own.map(|path| path.display().to_string());
+    let node = own.as_deref().or(bridge.driver.as_deref()).unwrap_or_default();
+    let node_channel = driver::channel(node).map_err(|error| error.while_doing("bridge.driver"))?;
+    let controller = match &bridge.controller {
+        Some(endpoint) => driver::channel(endpoint).map_err(|error| error.while_doing("bridge.controller"))?,
+        None => node_channel.clone(),
+    };
+    Driver::connect(controller, node_channel, Deadline::after(DRIVER))
+        .await
+        .map_err(|error| error.while_doing(format_args!("connect to the CSI driver at {node}")))
+}
+
+async fn reconcile(lifecycle: &Lifecycle) {
+    match lifecycle.reconcile().await {
+        Ok(report) => {
+            if !report.foreign.is_empty() {
+                tracing::info!(volumes = report.foreign.join(", "), "attached to this node by somebody else; left alone");
+            }
+        }
+        Err(error) => tracing::warn!(error = error.chain(), "could not compare what is held with what the driver says"),
+    }
+}
+
+fn open_doors(
+    bridge: &BridgeConfig,
+    lifecycle: &Lifecycle,
+    stopping: &CancellationToken,
+) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+    let mut doors = Vec::new();
+    let (mut socket, plugin) = (open(&bridge.docker_socket)?, lifecycle.clone());
+    let listener = socket.listener.take().ok_or_else(|| Error::internal("the socket is served already"))?;
+    let stop = stopping.clone().cancelled_owned();
+    doors.push(tokio::spawn(async move {
+        let _socket = socket;
+        if let Err(error) = docker::serve(plugin, listener, stop).await {
+            tracing::error!(error = error.chain(), "the Docker volume plugin ended");
+        }
+    }));
+    if let Some(path) = &bridge.isolator_socket {
+        let (mut socket, isolator) = (open(path)?, Isolator::new(lifecycle.clone()));
+        let listener = socket.listener.take().ok_or_else(|| Error::internal("the socket is served already"))?;
+        let stop = stopping.clone().cancelled_owned();
+        doors.push(tokio::spawn(async move {
+            let _socket = socket;
+            let server = tonic::transport::Server::builder()
+                .add_service(IdentityServer::new(isolator.clone()))
+                .add_service(NodeServer::new(isolator))
+                .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the endpoint for Mesos' isolator ended");
+            }
+        }));
+    }
+    Ok(doors)
+}
+
+fn open(path: &Path) -> Result<Socket> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(|error| Error::unavailable(format!("make the directory {}", parent.display())).caused_by(error))?;
+    }
+    Socket::open(path, None)
+}
+
+/// Hawser's own driver, served by this process on a socket of its own.
+struct Own {
+    socket: PathBuf,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Own {
+    async fn start(config: &Config, node_id: Option<NodeId>) -> Result<Self> {
+        let host: Arc<dyn Host> = Arc::new(Linux);
+        let path = match &config.driver.endpoint {
+            Some(endpoint) => socket::endpoint(endpoint)?,
+            None => config.bridge.state.join("csi.sock"),
+        };
+        let plugin = Plugin::build(config, Mode::All, node_id, &host)?;
+        let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve::serve(plugin, socket, stop.clone().cancelled_owned()));
+        Ok(Self { socket: path, stop, served })
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        match self.served.await {
+            Ok(served) => served,
+            Err(error) => Err(Error::internal("the driver's server panicked; see the log").caused_by(error)),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `hawser mesos`: the bridge's view of what tasks declare.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use hawser_bridge::Finding;
+use hawser_bridge::plan::Plan;
+use hawser_volume::{Bytes, Error, Result};
+
+use crate::cli::print;
+
+/// Exit code for a file with mistakes: the command did its work, and the answer is no.
+const MISTAKES: u8 = 2;
+
+/// The largest file that is read. Marathon takes no request of that size.
+const FILE_MAX: Bytes = Bytes::mib(16);
+
+/// What can be asked about declarations.
+#[derive(Debug, Subcommand)]
+pub enum MesosCommand {
+    /// Show what a file declares: each volume, the CSI calls that it comes to, every mistake and every hazard with its place.
+    /// Nothing is called. Exits with 0 without mistakes, with 2 otherwise.
+    ///
+    /// Read are Marathon apps and groups, Mesos' TaskInfo, TaskGroupInfo, ExecutorInfo, ContainerInfo and Volume, the calls of its
+    /// v1 API that carry them, and Docker's requests for a volume. docs/declarations.md explains what they can say.
+    Plan {
+        /// The file, in JSON; `-` for standard input.
+        file: PathBuf,
+        /// How the plan is written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// How a plan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people: the plan on standard output, mistakes and warnings on standard error.
+    #[default]
+    Text,
+    /// For programs: all in one object.
+    Json,
+}
+
+/// Runs the command.
+///
+/// `Invalid` for a file that cannot be read.
+pub fn run(command: &MesosCommand) -> Result<ExitCode> {
+    let MesosCommand::Plan { file, output } = command;
+    let (name, text) = read(file)?;
+    let plan = Plan::of(&text);
+    match output {
+        Output::Text => {
+            print(&plan.to_string())?;
+            tell(&name, &plan);
+        }
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&plan)
+                .map_err(|error| Error::internal("write the plan as JSON").caused_by(error))?;
+            print(&format!("{text}\n"))?;
+        }
+    }
+    Ok(if plan.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) })
+}
+
+/// The text of the file, and how messages name it.
+fn read(file: &Path) -> Result<(String, String)> {
+    let stdin = file == Path::new("-");
+    let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let wrong = |error: std::io::Error| Error::invalid(format!("read {name}")).caused_by(error);
+    let mut bytes = Vec::new();
+    let limit = FILE_MAX.get() + 1;
+    if stdin {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(wrong)?;
+    } else {
+        File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(wrong)?;
+    }
+    if u64::try_from(bytes.len()).is_ok_and(|length| length == limit) {
+        return Err(Error::invalid(format!("{name} is larger than {FILE_MAX}, which no declaration is")));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::invalid(format!("{name} is not UTF-8, as JSON must be")).caused_by(error.utf8_error()))?;
+    Ok((name, text))
+}
+
+/// Findings as compilers write them, so that editors find the line.
+fn tell(name: &str, plan: &Plan) {
+    let mut lines = String::new();
+    let warnings = plan.warnings.iter().map(|finding| ("warning", finding));
+    let mut findings: Vec<_> = plan.mistakes.iter().map(|finding| ("mistake", finding)).chain(warnings).collect();
+    findings.sort_by_key(|(_, finding)| finding.place.line);
+    for (kind, Finding { place, text }) in findings {
+        let line = place.line.map(|line| format!(":{line}")).unwrap_or_default();
+        lines.push_str(&format!("{name}{line}: {kind}: {}: {text}\n", place.path));
+    }
+    if plan.left_out > 0 {
+        lines.push_str(&format!("{name}: and {} more\n", plan.left_out));
+    }
+    if plan.claims.is_empty() && plan.mistakes.is_empty() {
+        lines.push_str(&format!("{name}: declares no volume that is for Hawser\n"));
+    }
+    let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+}

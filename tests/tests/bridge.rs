@@ -1,0 +1,333 @@
+//! The bridge: a task declares a volume and gets it, on first run and on every later run, on whichever agent it lands.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use hawser_tests::bridge::{Agent, Agents, Isolator, named};
+use hawser_tests::content::{assert_holds, pattern, size, write};
+use hawser_tests::faults::Fault;
+use hawser_tests::ground::{Footing, Ground};
+use hawser_tests::kernel::{mount_at, mounts_below};
+use hawser_tests::notice::notice;
+use hawser_tests::poll::until_async;
+use serde_json::{Value, json};
+use tonic::Code;
+
+const MIB: u64 = 1 << 20;
+
+/// Options of a small volume, as Marathon's user writes them.
+const SMALL: &[&str] = &["size=64MiB", "newfstype=ext4"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_volume_is_made_and_comes_back_on_another_agent() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    agents.start("agent-2").await;
+    let (one, two) = (agents.agent("agent-1"), agents.agent("agent-2"));
+
+    let path = one.mount("pgdata", &["size=320MiB", "newFsType=xfs"]).await.unwrap();
+    assert_eq!(mount_at(&path).unwrap().filesystem, "xfs");
+    let found = size(&path);
+    assert!((250 * MIB..=320 * MIB).contains(&found), "a filesystem of {found} bytes");
+    write(&path, &pattern(1, 1 << 20)).unwrap();
+
+    let refused = two.mount("pgdata", &["size=320MiB", "newFsType=xfs"]).await.unwrap_err();
+    assert!(refused.contains("agent-1") && refused.contains("held"), "{refused}");
+    assert_holds(&path, 1, 1 << 20);
+
+    one.unmount("pgdata").await.unwrap();
+    let path = two.mount("pgdata", &["size=320MiB", "newFsType=xfs"]).await.unwrap();
+    assert_holds(&path, 1, 1 << 20);
+    two.unmount("pgdata").await.unwrap();
+    // By its name alone, as a task of a framework that says nothing else.
+    let path = one.mount("pgdata", &[]).await.unwrap();
+    assert_holds(&path, 1, 1 << 20);
+    one.unmount("pgdata").await.unwrap();
+    agents.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_that_is_killed_finds_everything_again() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+    let path = agent.mount("data", SMALL).await.unwrap();
+    write(&path, &pattern(2, 1 << 20)).unwrap();
+    agents.kill("agent-1");
+    // The task does not notice.
+    assert_holds(&path, 2, 1 << 20);
+    agents.start("agent-1").await;
+    assert_holds(&path, 2, 1 << 20);
+    // A second task of this agent, and Mesos' one Unmount when the last of them has ended.
+    assert_eq!(agent.mount("data", SMALL).await.unwrap(), path);
+    agents.kill("agent-1");
+    agents.start("agent-1").await;
+    agent.unmount("data").await.unwrap();
+    assert!(mount_at(&path).is_none());
+    agent.unmount("data").await.unwrap();
+    let path = agent.mount("data", SMALL).await.unwrap();
+    assert_holds(&path, 2, 1 << 20);
+    agent.unmount("data").await.unwrap();
+    agents.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_told_what_is_wrong_and_how_to_mend_it() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+    for (options, words) in [
+        (&[][..], &["does not exist", "size"][..]),
+        (&["size=0"], &["size"]),
+        (&["size=64MiB", "newfstype=ntfs"], &["ntfs", "ext4"]),
+        (&["sise=1"], &["sise", "size"]),
+        (&["size=64MiB", "newfstype=xfs"], &["300"]),
+    ] {
+        let said = agent.mount("wrong", options).await.unwrap_err();
+        assert!(words.iter().all(|word| said.contains(word)), "{options:?}: {said}");
+        assert!(said.lines().count() <= 3 && !said.contains("panicked"), "{said}");
+    }
+    // The original exits with 0 here, and Mesos mounts the empty path.
+    let output = agent.dvdcli(&["mount", "--volumename=x", "--nosuchflag=1"]).await;
+    assert!(output.stdout.is_empty(), "{}", output.stdout);
+    output.badly();
+    let output = agent.dvdcli(&["mount", "--volumedriver=other", "--volumename=x"]).await;
+    assert!(output.badly().contains("other"));
+    let output = agent.dvdcli(&["mount", "--volumename=x", "--explicitCreate=true", "--volumeopts=size=64MiB"]).await;
+    assert!(output.badly().contains("no such volume: x"));
+    agents.finish();
+}
+
+/// Every endpoint of the API, with the bodies that dockerd and dvdcli send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_docker_volume_plugin_answers_as_docker_expects() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    agents.start("agent-2").await;
+    let (one, two) = (agents.agent("agent-1"), agents.agent("agent-2"));
+    assert_eq!(one.docker("Plugin.Activate", &Value::Null), (200, json!({ "Implements": ["VolumeDriver"], "Err": "" })));
+    let (_, scope) = one.docker("VolumeDriver.Capabilities", &json!({}));
+    assert_eq!(scope["Capabilities"]["Scope"], "global");
+    let create = json!({ "Name": "web", "Opts": { "size": "64MiB" } });
+    for _ in 0..2 {
+        assert_eq!(one.docker("VolumeDriver.Create", &create), (200, json!({ "Err": "" })));
+    }
+    // Scope global: the other agent's plugin knows it, too.
+    for agent in [&one, &two] {
+        let (status, got) = agent.docker("VolumeDriver.Get", &json!({ "Name": "web" }));
+        assert_eq!((status, &got["Volume"]["Name"], &got["Err"]), (200, &json!("web"), &json!("")), "{got}");
+    }
+    let (status, got) = one.docker("VolumeDriver.Get", &json!({ "Name": "nosuch" }));
+    assert_eq!(status, 500);
+    assert!(got["Err"].as_str().unwrap().contains("no such volume"), "{got}");
+
+    let (_, first) = one.docker("VolumeDriver.Mount", &named("web", "container-1"));
+    let (_, second) = one.docker("VolumeDriver.Mount", &named("web", "container-2"));
+    assert_eq!(first["Mountpoint"], second["Mountpoint"]);
+    let path = std::path::PathBuf::from(first["Mountpoint"].as_str().unwrap());
+    let (_, asked) = one.docker("VolumeDriver.Path", &json!({ "Name": "web" }));
+    assert_eq!(asked["Mountpoint"], first["Mountpoint"]);
+    let (_, listed) = one.docker("VolumeDriver.List", &json!({}));
+    assert_eq!(listed["Volumes"], json!([{ "Name": "web", "Mountpoint": first["Mountpoint"] }]));
+    let (status, refused) = one.docker("VolumeDriver.Remove", &json!({ "Name": "web" }));
+    assert!(status == 500 && refused["Err"].as_str().unwrap().contains("in use"), "{refused}");
+    // The first container's end, told twice, takes nothing from the second one.
+    for _ in 0..2 {
+        assert_eq!(one.docker("VolumeDriver.Unmount", &named("web", "container-1")).0, 200);
+    }
+    assert!(mount_at(&path).is_some());
+    assert_eq!(one.docker("VolumeDriver.Unmount", &named("web", "container-2")).0, 200);
+    assert!(mount_at(&path).is_none());
+    assert_eq!(two.docker("VolumeDriver.Remove", &json!({ "Name": "web" })).0, 200);
+    assert_eq!(one.docker("VolumeDriver.Get", &json!({ "Name": "nosuch" })).0, 500);
+    for (endpoint, body) in [
+        ("VolumeDriver.Create", json!({ "Name": "" })),
+        ("VolumeDriver.Create", json!({ "Name": 5 })),
+        ("VolumeDriver.Create", json!([1])),
+        ("VolumeDriver.Mount", Value::Null),
+        ("VolumeDriver.Nosuch", json!({})),
+    ] {
+        let (status, answer) = one.docker(endpoint, &body);
+        assert!(status == 500 && !answer["Err"].as_str().unwrap().is_empty(), "{endpoint} {body}: {answer}");
+    }
+    agents.finish();
+}
+
+/// What REX-Ray's users have below `/data` is where they expect it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_path_is_shown_in_place_of_the_volume() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["root-path: data"]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+    let path = agent.mount("old", SMALL).await.unwrap();
+    assert!(path.ends_with("data") && mount_at(path.parent().unwrap()).is_some());
+    write(&path, &pattern(3, 4096)).unwrap();
+    agent.unmount("old").await.unwrap();
+    let path = agent.mount("old", SMALL).await.unwrap();
+    assert_holds(&path, 3, 4096);
+    agent.unmount("old").await.unwrap();
+    agents.finish();
+}
+
+/// The calls that a real Mesos was seen to make, in its order: the table of case, answer and state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_isolator_survives_what_mesos_does() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    agents.start("agent-2").await;
+    let (one, two) = (agents.agent("agent-1").isolator(), agents.agent("agent-2").isolator());
+    let made = Isolator::made(64);
+
+    // One task.
+    one.stage("es0", &made, 60).await.unwrap();
+    let target = one.publish("es0", &made).await.unwrap();
+    write(&target, &pattern(4, 1 << 20)).unwrap();
+    assert!(mounts_below(&one.staging("es0")).is_empty(), "something is mounted where Mesos deletes");
+
+    // A second task of the agent: everything again, also at the same time.
+    let again = join_all((0..4).map(|_| async {
+        one.stage("es0", &made, 60).await?;
+        one.publish("es0", &made).await
+    }));
+    for end in again.await {
+        assert_eq!(end.unwrap(), target);
+    }
+    assert_holds(&target, 4, 1 << 20);
+
+    // An overlapping deployment: the same volume on the other agent, while it is held here.
+    let status = two.stage("es0", &made, 60).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert!(status.message().contains("agent-1"), "{status}");
+    // Mesos unstages what it failed to stage.
+    two.unstage("es0").await.unwrap();
+    assert_holds(&target, 4, 1 << 20);
+
+    // The bridge is killed while a task uses the volume, and started again.
+    agents.kill("agent-1");
+    agents.start("agent-1").await;
+    assert_holds(&target, 4, 1 << 20);
+
+    // The last task ends; and once more, as after a restart of the agent.
+    for _ in 0..2 {
+        one.unpublish("es0").await.unwrap();
+        one.unstage("es0").await.unwrap();
+    }
+    // Never staged, never heard of.
+    one.unpublish("nosuch").await.unwrap();
+    one.unstage("nosuch").await.unwrap();
+    // Published without a stage.
+    assert_eq!(one.publish("es0", &made).await.unwrap_err().code(), Code::FailedPrecondition);
+
+    // The task runs again, elsewhere.
+    two.stage("es0", &made, 60).await.unwrap();
+    let target = two.publish("es0", &made).await.unwrap();
+    assert_holds(&target, 4, 1 << 20);
+    two.unpublish("es0").await.unwrap();
+    two.unstage("es0").await.unwrap();
+    // By an id that does not exist.
+    let status = one.stage("local:0123456789abcdef0123456789abcdef-01234567", &BTreeMap::new(), 60).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+    agents.finish();
+}
+
+/// Mesos gives up on a Stage after 60 s and sends the Unstage at once, while the Stage still runs. The slow attachment is not thrown
+/// away, and nothing is ever mounted behind Mesos' back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_that_outlives_mesos_patience_is_found_done() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::with_faults(ground.path(), &["grace: 2s", "reconcile-every: 1s"]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1").isolator();
+    let made = Isolator::made(64);
+    for comes_back in [true, false] {
+        let mut faults = agents.faults("agent-1");
+        faults.arm_at("provisioner.attach", Fault::Hold);
+        let status = agent.stage("slow", &made, 1).await.unwrap_err();
+        assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&status.code()), "{status}");
+        agent.unstage("slow").await.unwrap();
+        faults.wait_until_struck();
+        faults.disarm();
+        if comes_back {
+            agent.stage("slow", &made, 60).await.unwrap();
+            let target = agent.publish("slow", &made).await.unwrap();
+            write(&target, &pattern(5, 4096)).unwrap();
+            agent.unpublish("slow").await.unwrap();
+            agent.unstage("slow").await.unwrap();
+        }
+    }
+    // Nobody came back: it leaves this agent by itself.
+    let log = async || agents.said("agent-1").contains("nobody uses this volume any more").then_some(());
+    until_async("the release of what nobody uses", log).await;
+    until_async("the mounts to go", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    agents.finish();
+}
+
+/// The fence is closed to a holder that is alive, and a volume that was detached by a person is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_this_node_lost_is_taken_down_here() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["reconcile-every: 1s"]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+    let path = agent.mount("data", SMALL).await.unwrap();
+    // Somebody has deleted the attachment at the storage system.
+    let volumes = agents.root().join("volumes");
+    let record = fs::read_dir(&volumes).unwrap().next().unwrap().unwrap().path().join("record.json");
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    text["attachments"] = json!([]);
+    fs::write(&record, text.to_string()).unwrap();
+    until_async("the stale mounts to go", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    assert!(mount_at(&path).is_none());
+    agents.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_claims_at_once() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    let agent: Agent = agents.agent("agent-1");
+    let begun = Instant::now();
+    let claims = join_all((0..200).map(|number| {
+        let agent = agent.clone();
+        tokio::spawn(async move {
+            let name = format!("claim-{number}");
+            let create = json!({ "Name": name, "Opts": { "size": "16MiB" } });
+            let begun = Instant::now();
+            let worker = agent.clone();
+            let mounted = tokio::task::spawn_blocking(move || {
+                worker.docker("VolumeDriver.Create", &create);
+                worker.docker("VolumeDriver.Mount", &named(&name, ""))
+            });
+            let (status, answer) = mounted.await.unwrap();
+            assert_eq!(status, 200, "{answer}");
+            begun.elapsed()
+        })
+    }));
+    let mut times: Vec<Duration> = claims.await.into_iter().map(Result::unwrap).collect();
+    times.sort();
+    let all = begun.elapsed();
+    assert_eq!(mounts_below(agents.workspace().path()).len(), 400, "one staging and one target each");
+    notice(&format!(
+        "200 claims at once, declared to mounted: {:.1} s in all, p50 {:.1} s, p99 {:.1} s",
+        all.as_secs_f64(),
+        times[100].as_secs_f64(),
+        times[198].as_secs_f64()
+    ));
+    let ends = join_all((0..200).map(|number| {
+        let agent = agent.clone();
+        tokio::task::spawn_blocking(move || agent.docker("VolumeDriver.Unmount", &named(&format!("claim-{number}"), "")))
+    }));
+    assert!(ends.await.into_iter().all(|end| end.unwrap().0 == 200));
+    agents.finish();
+}
