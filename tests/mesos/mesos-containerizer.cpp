@@ -3,19 +3,9 @@
 // The program itself is in no package, its subcommand is in the library: an object of the class is put together here and run as
 // Subcommand::dispatch does it (mesos: src/slave/containerizer/mesos/main.cpp, stout/subcommand.hpp).
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <new>
-#include <string>
 
-namespace {
-
-struct alignas(64) Room {
-  char bytes[8192] = {};
-};
-
-}  // namespace
+#include "library.h"
 
 extern "C" {
 void flags(void* here) asm("_ZN5mesos8internal5slave24MesosContainerizerLaunch5FlagsC1Ev");

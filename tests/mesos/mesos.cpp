@@ -5,43 +5,16 @@
 // without an agent. `agent` is one with one agent, whose detector of the leading master is told of LEADER, `master@ADDRESS:PORT`,
 // instead of the master in this process; that one then is a standby which never leads, and the agent is as alone with its process
 // as an agent is. Killing it leaves the master, and its containers, as they are.
-//
-// Declared here is no more than is called, by the names that the library exports (its headers are in no package).
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <sys/mman.h>
-#include <unistd.h>
-
-namespace {
-
-// The library's objects, as far as this file is concerned: room for them.
-struct alignas(64) Room {
-  char bytes[8192] = {};
-};
-
-// stout's Option (3rdparty/stout/include/stout/option.hpp).
-struct OptionalString {
-  enum { SOME, NONE } state = NONE;
-  union {
-    std::string value;
-  };
-  OptionalString() {}
-  explicit OptionalString(const char* text) : state(SOME), value(text) {}
-  ~OptionalString() {}
-};
+#include "library.h"
 
 // The callbacks of a scheduler (include/mesos/scheduler.hpp). The driver is never started, so none is called.
 struct Scheduler {
   virtual ~Scheduler() {}
 };
 
-}  // namespace
-
 extern "C" {
-bool process_initialize(const OptionalString& delegate, const OptionalString& readwrite, const OptionalString& readonly)
+bool process_initialize(const Optional<std::string>& delegate, const Optional<std::string>& readwrite, const Optional<std::string>& readonly)
   asm("_ZN7process10initializeERK6OptionINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEES9_S9_");
 void framework_info(Room*) asm("_ZN5mesos13FrameworkInfoC1Ev");
 void driver(Room*, Scheduler*, const Room* framework, const std::string& master) asm(
@@ -49,7 +22,8 @@ void driver(Room*, Scheduler*, const Room* framework, const std::string& master)
 void upid(Room*, const std::string&) asm("_ZN7process4UPIDC1ERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
 void appoint(void* detector, const void* master) asm(
   "_ZN5mesos6master8detector24StandaloneMasterDetector7appointERK6OptionINS_10MasterInfoEE");
-void appoint_upid(void* detector, const Room* upid) asm("_ZN5mesos6master8detector24StandaloneMasterDetector7appointERKN7process4UPIDE");
+void appoint_upid(void* detector, const Room* upid) asm(
+  "_ZN5mesos6master8detector24StandaloneMasterDetector7appointERKN7process4UPIDE");
 }
 
 namespace {
@@ -57,19 +31,6 @@ namespace {
 Room leader;
 
 void appoint_leader(void* detector, const void*) { appoint_upid(detector, &leader); }
-
-// Has every call of `from` go to `to`.
-void divert(void (*from)(void*, const void*), void (*to)(void*, const void*)) {
-  unsigned char jump[] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};  // movabs $to, %rax; jmp *%rax
-  memcpy(jump + 2, &to, sizeof to);
-  auto page = sysconf(_SC_PAGESIZE);
-  auto start = reinterpret_cast<char*>(reinterpret_cast<unsigned long>(from) / page * page);
-  if (mprotect(start, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
-    perror("mesos: mprotect");
-    exit(EXIT_FAILURE);
-  }
-  memcpy(reinterpret_cast<void*>(from), jump, sizeof jump);
-}
 
 }  // namespace
 
@@ -81,10 +42,12 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   // As the daemons do it, so that /api/v1 is theirs.
-  process_initialize(OptionalString(master ? "master" : "slave(1)"), OptionalString(), OptionalString());
+  Optional<std::string> none;
+  process_initialize(Optional<std::string>(master ? "master" : "slave(1)"), none, none);
   if (agent) {
     upid(&leader, argv[2]);
-    divert(appoint, appoint_leader);
+    static Diversion detection(appoint, appoint_leader);
+    if (getenv("MESOS_CSI_PLUGIN_CONFIG_DIR")) provide_csi_server();
   }
   setenv("MESOS_NUM_SLAVES", master ? "0" : "1", true);
   static Room framework, rest;

@@ -31,6 +31,8 @@ pub struct Options {
     pub isolation: &'static str,
     /// The program that the isolator `docker/volume` runs as `dvdcli`, if that is used.
     pub dvdcli: Option<PathBuf>,
+    /// The plugin that the isolator `volume/csi` calls, for each agent, if that is used.
+    pub csi_plugins: Vec<CsiPlugin>,
     /// Directories below which the agents and their containers see mounts; those of later too if they are
     /// [shared](crate::enclosure::share).
     pub seen: Vec<PathBuf>,
@@ -43,11 +45,50 @@ impl Options {
     pub fn with_dvdcli(dvdcli: &Path) -> Self {
         Self { isolation: "filesystem/linux,docker/volume", dvdcli: Some(dvdcli.to_owned()), ..Self::default() }
     }
+
+    /// An agent for each of `plugins`, which gets its volumes from that.
+    pub fn with_csi(plugins: &[CsiPlugin]) -> Self {
+        let seen = plugins.iter().map(|plugin| plugin.targets.clone()).collect();
+        Self {
+            agents: plugins.len(),
+            isolation: "filesystem/linux,volume/csi",
+            csi_plugins: plugins.to_vec(),
+            seen,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { agents: 1, isolation: "filesystem/linux", dvdcli: None, seen: Vec::new(), flags: Vec::new() }
+        Self {
+            agents: 1,
+            isolation: "filesystem/linux",
+            dvdcli: None,
+            csi_plugins: Vec::new(),
+            seen: Vec::new(),
+            flags: Vec::new(),
+        }
+    }
+}
+
+/// A CSI plugin that runs beside an agent.
+#[derive(Debug, Clone)]
+pub struct CsiPlugin {
+    /// What tasks call it.
+    pub name: &'static str,
+    /// Where its Node service listens.
+    pub socket: PathBuf,
+    /// The directory below which Mesos has volumes staged and published. It has to be [shared](crate::enclosure::share) when the
+    /// plugin runs outside of the agent's machine.
+    pub targets: PathBuf,
+}
+
+impl CsiPlugin {
+    /// What Mesos reads of it.
+    fn description(&self) -> Value {
+        let endpoint = json!({"csi_service": "NODE_SERVICE", "endpoint": format!("unix://{}", self.socket.display())});
+        json!({"type": self.name, "endpoints": [endpoint], "target_path_root": self.targets})
     }
 }
 
@@ -72,7 +113,7 @@ impl Mesos {
         let port = http::port_in(&master, "started on 127.0.0.1:").await;
         let mut mesos = Self { agents: Vec::new(), master, _machine: machine, url: format!("http://127.0.0.1:{port}") };
         for number in 0..options.agents {
-            mesos.agents.push(Agent::start(&directory.join(format!("agent-{number}")), port, &options).await);
+            mesos.agents.push(Agent::start(&directory.join(format!("agent-{number}")), number, port, &options).await);
         }
         for agent in &mesos.agents {
             mesos.until_registered(agent).await;

@@ -13,6 +13,9 @@ use crate::daemon::Daemon;
 use crate::enclosure::{Enclosure, Network};
 use crate::poll::until_async;
 
+/// The directory that is in /run elsewhere (mesos: src/local/local.cpp).
+const RUNTIME: &str = "work/agents/0/run";
+
 /// An agent.
 #[derive(Debug)]
 pub struct Agent {
@@ -27,11 +30,15 @@ pub struct Agent {
 
 impl Agent {
     /// Starts an agent on a machine of its own.
-    pub(super) async fn start(directory: &Path, master: u16, options: &Options) -> Self {
-        let tools = directory.join("bin");
-        fs::create_dir_all(&tools).unwrap();
+    pub(super) async fn start(directory: &Path, number: usize, master: u16, options: &Options) -> Self {
+        for name in ["bin", "plugins", "csi"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+        }
         if let Some(dvdcli) = &options.dvdcli {
-            symlink(dvdcli, tools.join("dvdcli")).unwrap();
+            symlink(dvdcli, directory.join("bin/dvdcli")).unwrap();
+        }
+        if let Some(plugin) = options.csi_plugins.get(number) {
+            fs::write(directory.join("csi/plugin.json"), plugin.description().to_string()).unwrap();
         }
         let directory = directory.to_owned();
         let mut agent = Self { daemon: None, machine: None, directory, master, port: 0, options: options.clone() };
@@ -62,6 +69,9 @@ impl Agent {
             ("MESOS_DOCKER_VOLUME_CHECKPOINT_DIR", below("run/volumes")),
             ("MESOS_RESOURCES", text("cpus:8;mem:4096;disk:4096;ports:[]")),
         ]);
+        if !self.options.csi_plugins.is_empty() {
+            command.env("MESOS_CSI_PLUGIN_CONFIG_DIR", below("csi"));
+        }
         command.envs(self.options.flags.iter().cloned());
         let daemon = self.machine().spawn(command, &self.directory.join("agent.log"));
         self.port = http::port_in(&daemon, "Mesos agent started on (1)@127.0.0.1:").await;
@@ -70,12 +80,22 @@ impl Agent {
         until_async("the end of the agent's recovery", async || self.call(&health).await.ok()).await;
     }
 
-    /// A machine with a boot id of its own. An agent forgets its containers when it finds another one than before.
+    /// A machine with a /run and a boot id of its own. An agent forgets its containers when it finds another id than before.
     fn boot(&self) -> Enclosure {
         let id = self.directory.join("boot_id");
         fs::copy("/proc/sys/kernel/random/uuid", &id).unwrap();
-        let setup = format!("mount --bind '{}' /proc/sys/kernel/random/boot_id", id.display());
+        let setup = format!(
+            "mount --bind '{}' /proc/sys/kernel/random/boot_id; mount -t tmpfs tmpfs /run; mkdir -p /run/docker/plugins; \
+             mount --bind '{}' /run/docker/plugins",
+            id.display(),
+            self.plugins().display()
+        );
         Enclosure::new(Network::Shared, &self.options.seen, &setup)
+    }
+
+    /// What its machine has at /run/docker/plugins, where `dvdcli` finds the sockets of volume drivers.
+    pub fn plugins(&self) -> PathBuf {
+        self.directory.join("plugins")
     }
 
     /// Kills the process without warning; its containers go on.
@@ -87,7 +107,9 @@ impl Agent {
     pub fn lose_machine(&mut self) {
         self.machine = None;
         self.daemon = None;
-        let _ = fs::remove_dir_all(self.directory.join("run"));
+        for memory in ["run", RUNTIME] {
+            let _ = fs::remove_dir_all(self.directory.join(memory));
+        }
     }
 
     /// Where it listens; its API is at `/api/v1`.

@@ -22,6 +22,15 @@ impl Container {
         self
     }
 
+    /// With a volume that a CSI plugin provides. `static_provisioning` is what Mesos calls so: `volume_id`, `volume_capability` and the
+    /// like.
+    pub fn csi_volume(mut self, path: &str, plugin: &str, static_provisioning: &Value) -> Self {
+        self.volumes.push(json!({"container_path": path, "mode": "RW", "source": {"type": "CSI_VOLUME", "csi_volume": {
+            "plugin_name": plugin, "static_provisioning": static_provisioning,
+        }}}));
+        self
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id

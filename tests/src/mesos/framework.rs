@@ -1,6 +1,7 @@
 //! A framework: what runs tasks on the agents, as Marathon does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +12,9 @@ use crate::poll::PATIENCE;
 
 /// The states after which a task does nothing more.
 const TERMINAL: [&str; 6] = ["TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_DROPPED", "TASK_GONE"];
+
+/// How long the master says nothing when it has nothing more to say.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// A subscribed framework. Mesos ends its tasks when it is dropped.
 #[derive(Debug)]
@@ -41,6 +45,10 @@ impl Framework {
     /// Runs `container` as a task of the same id on `agent`; returns when Mesos has been told to.
     pub async fn run(&mut self, agent: &Agent, container: &Container) {
         let agent = agent.id().await;
+        // What the master has taken back meanwhile is no offer any more.
+        while let Ok(event) = tokio::time::timeout(QUIET, self.events.next()).await {
+            self.take(event).await;
+        }
         let offer = loop {
             let found = self.offers.iter().position(|offer| offer["agent_id"]["value"] == *agent);
             match found {
@@ -74,10 +82,14 @@ impl Framework {
         self.call("KILL", &json!({"task_id": {"value": task}})).await;
     }
 
-    /// Takes one event in.
+    /// Waits for an event.
     async fn event(&mut self) {
-        let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
-        let mut event = event.expect("the master says nothing").expect("the master ended the subscription");
+        let event = tokio::time::timeout(PATIENCE, self.events.next()).await.expect("the master says nothing");
+        self.take(event).await;
+    }
+
+    async fn take(&mut self, event: Option<Value>) {
+        let mut event = event.expect("the master ended the subscription");
         match event["type"].as_str() {
             Some("OFFERS") => {
                 if let Value::Array(offers) = event["offers"]["offers"].take() {
