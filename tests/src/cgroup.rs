@@ -9,10 +9,14 @@ use crate::kernel::mounts;
 /// How long a group may stay busy with processes that were killed.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The roots of the hierarchies.
+pub fn hierarchies() -> Vec<PathBuf> {
+    mounts().into_iter().filter(|mount| mount.filesystem.starts_with("cgroup")).map(|mount| mount.point).collect()
+}
+
 /// The groups of this name, in each hierarchy there is.
 pub fn groups(name: &str) -> Vec<PathBuf> {
-    let hierarchies = mounts().into_iter().filter(|mount| mount.filesystem.starts_with("cgroup"));
-    hierarchies.map(|mount| mount.point.join(name)).filter(|group| group.exists()).collect()
+    hierarchies().iter().map(|hierarchy| hierarchy.join(name)).filter(|group| group.exists()).collect()
 }
 
 /// Removes the groups of this name with all groups below them; nothing may run in them any more but what is just being killed.

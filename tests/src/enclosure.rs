@@ -1,6 +1,8 @@
 //! A machine of its own for programs that mount, spawn and never clean up: mounts and processes that nobody else sees, and that
 //! are all gone with it, however it ends.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,6 +40,9 @@ pub enum Network {
     None,
 }
 
+/// What the names of enclosures begin with, before the id of the process that holds one.
+const PREFIX: &str = "hawser-test-";
+
 /// Namespaces of mounts and processes, held by a process of their own.
 #[derive(Debug)]
 pub struct Enclosure {
@@ -66,7 +71,7 @@ impl Enclosure {
         let Some(init) = children(id).first().copied().filter(|_| line == "ready\n") else {
             panic!("an enclosure could not be set up: {:?}", holder.wait_with_output().unwrap());
         };
-        Self { holder, init, name: format!("hawser-test-{}", id.as_raw_nonzero()), network }
+        Self { holder, init, name: format!("{PREFIX}{}", id.as_raw_nonzero()), network }
     }
 
     /// A name that no other enclosure has at this time; control groups below it are removed with the enclosure.
@@ -103,6 +108,16 @@ impl Drop for Enclosure {
         let left = cgroup::remove(&self.name);
         assert!(left.is_empty() || std::thread::panicking(), "control groups that are not empty: {left:?}");
     }
+}
+
+/// Control groups of enclosures that are no more.
+pub fn abandoned_groups() -> BTreeSet<PathBuf> {
+    let groups = cgroup::hierarchies().into_iter().flat_map(|hierarchy| fs::read_dir(hierarchy).into_iter().flatten().flatten());
+    let abandoned = |group: &fs::DirEntry| {
+        let name = group.file_name().to_string_lossy().into_owned();
+        name.strip_prefix(PREFIX).is_some_and(|holder| !Path::new("/proc").join(holder).exists())
+    };
+    groups.filter(abandoned).map(|group| group.path()).collect()
 }
 
 /// Makes a mount of `directory`, which goes with its workspace, so that what is mounted below it is seen in enclosures too.

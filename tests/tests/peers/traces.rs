@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hawser_tests::enclosure::abandoned_groups;
 use hawser_tests::kernel::{loops_below, mounts_below};
+use hawser_tests::poll::until;
 
 /// Where the peers keep things when nobody tells them another place.
 const DEFAULTS: [&str; 13] = [
@@ -26,22 +28,25 @@ const DEFAULTS: [&str; 13] = [
 /// What there was before.
 #[derive(Debug)]
 pub struct Traces {
-    before: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+    groups: BTreeSet<PathBuf>,
 }
 
 impl Traces {
     /// What there is now.
     pub fn now() -> Self {
-        Self { before: everything() }
+        Self { files: everything(), groups: abandoned_groups() }
     }
 
-    /// Panics if there is more now than there was, or a process, a mount, a loop device or a control group of `workspace`, in which
-    /// nothing runs any more.
+    /// Panics if there is more now than there was, or a process, a mount or a loop device of `workspace`, in which nothing runs any
+    /// more, or a control group whose enclosure is gone.
     pub fn assert_none(&self, workspace: &Path) {
-        let new: Vec<PathBuf> = everything().difference(&self.before).cloned().collect();
+        let new: Vec<PathBuf> = everything().difference(&self.files).cloned().collect();
         assert!(new.is_empty(), "left behind: {new:?}");
         let (mounts, loops, processes) = (mounts_below(workspace), loops_below(workspace), processes_of(workspace));
         assert!(mounts.is_empty() && loops.is_empty() && processes.is_empty(), "left behind: {mounts:?} {loops:?} {processes:?}");
+        // Those of a test that ends at this moment are just being removed.
+        until("the removal of control groups", || abandoned_groups().is_subset(&self.groups).then_some(()));
     }
 }
 
