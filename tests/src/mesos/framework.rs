@@ -77,6 +77,18 @@ impl Framework {
         }
     }
 
+    /// The status with which the task ends.
+    pub async fn end(&mut self, task: &str) -> Value {
+        loop {
+            while let Some(status) = self.statuses.pop_front() {
+                if status["task_id"]["value"] == task && TERMINAL.contains(&status["state"].as_str().unwrap()) {
+                    return status;
+                }
+            }
+            self.event().await;
+        }
+    }
+
     /// Ends a task.
     pub async fn kill(&self, task: &str) {
         self.call("KILL", &json!({"task_id": {"value": task}})).await;
