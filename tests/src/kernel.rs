@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Pid;
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -25,7 +27,16 @@ pub struct Mount {
 
 /// All mounts, in the kernel's order: a later one covers an earlier one on the same path.
 pub fn mounts() -> Vec<Mount> {
-    let table = fs::read("/proc/self/mountinfo").unwrap();
+    table("self")
+}
+
+/// The mounts that a process sees.
+pub fn mounts_of(process: Pid) -> Vec<Mount> {
+    table(&process.as_raw_nonzero().to_string())
+}
+
+fn table(process: &str) -> Vec<Mount> {
+    let table = fs::read(format!("/proc/{process}/mountinfo")).unwrap();
     table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse).collect()
 }
 

@@ -5,6 +5,9 @@
 //! [`Workspace`] is the directory of one case; whatever happens in it, a panic included, is unmounted, unbound and removed when
 //! it goes. [`Plugin::finish`] proves before that that nothing was left to clean up.
 //!
+//! [`mesos`], [`docker`] and [`podman`] are the programs of others that a plugin stands beside, each in an [`enclosure`](enclosure),
+//! which takes everything with it that they leave.
+//!
 //! The kernel is read with code of its own ([`kernel`]), not with the product's: a mistake in there must not hide from its tests.
 
 #![forbid(unsafe_code)]
@@ -12,18 +15,25 @@
 
 pub mod binary;
 pub mod bridge;
+pub mod cgroup;
 pub mod client;
 pub mod conformance;
 pub mod content;
+pub mod daemon;
+pub mod docker;
+pub mod enclosure;
 pub mod faults;
 pub mod frozen;
 pub mod ground;
 pub mod http2;
+pub mod image;
 pub mod kernel;
+pub mod mesos;
 pub mod model;
 pub mod notice;
 pub mod output;
 pub mod plugin;
+pub mod podman;
 pub mod poll;
 pub mod process;
 pub mod refusal;

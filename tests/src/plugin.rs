@@ -170,7 +170,7 @@ impl Plugin {
     /// Everything that the nodes said.
     pub async fn said(&self) -> String {
         let processes = self.processes.lock().await;
-        processes.values().map(Process::said).collect()
+        processes.values().map(|process| process.said()).collect()
     }
 
     /// The end of what the nodes said, for a report.

@@ -1,0 +1,134 @@
+//! A framework: what runs tasks on the agents, as Marathon does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::container::Container;
+use super::http::{Events, post};
+use super::{Agent, Mesos};
+use crate::poll::PATIENCE;
+
+/// The states after which a task does nothing more.
+const TERMINAL: [&str; 6] = ["TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_DROPPED", "TASK_GONE"];
+
+/// How long the master says nothing when it has nothing more to say.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// A subscribed framework. Mesos ends its tasks when it is dropped.
+#[derive(Debug)]
+pub struct Framework {
+    url: String,
+    stream: String,
+    id: String,
+    events: Events,
+    offers: Vec<Value>,
+    statuses: VecDeque<Value>,
+}
+
+impl Framework {
+    /// Subscribes with the master. Its tasks outlive the process of their agent.
+    pub async fn subscribe(mesos: &Mesos) -> Self {
+        let url = format!("{}/api/v1/scheduler", mesos.url());
+        let info = json!({"user": "root", "name": "tests", "roles": ["tests"], "checkpoint": true, "capabilities": [
+            {"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}]});
+        let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
+        let answer = post(&url, &call, &[]).send().await.unwrap();
+        let stream = answer.headers()["Mesos-Stream-Id"].to_str().unwrap().to_owned();
+        let mut events = Events::of(answer);
+        let subscribed = events.next().await.unwrap();
+        let id = subscribed["subscribed"]["framework_id"]["value"].as_str().unwrap().to_owned();
+        Self { url, stream, id, events, offers: Vec::new(), statuses: VecDeque::new() }
+    }
+
+    /// Runs `container` as a task of the same id on `agent`; returns when Mesos has been told to.
+    pub async fn run(&mut self, agent: &Agent, container: &Container) {
+        let agent = agent.id().await;
+        // What the master has taken back meanwhile is no offer any more.
+        while let Ok(event) = tokio::time::timeout(QUIET, self.events.next()).await {
+            self.take(event).await;
+        }
+        let offer = loop {
+            let found = self.offers.iter().position(|offer| offer["agent_id"]["value"] == *agent);
+            match found {
+                Some(position) => break self.offers.remove(position),
+                None => self.event().await,
+            }
+        };
+        let launch = json!({"type": "LAUNCH", "launch": {"task_infos": [container.task(&agent)]}});
+        let filters = json!({"refuse_seconds": 0});
+        self.call("ACCEPT", &json!({"offer_ids": [offer["id"]], "operations": [launch], "filters": filters})).await;
+    }
+
+    /// The first status of the task that has this state; panics when the task is over in another one.
+    pub async fn until(&mut self, task: &str, state: &str) -> Value {
+        loop {
+            while let Some(status) = self.statuses.pop_front() {
+                if status["task_id"]["value"] != task {
+                    continue;
+                }
+                if status["state"] == state {
+                    return status;
+                }
+                assert!(!TERMINAL.contains(&status["state"].as_str().unwrap()), "not {state}: {status}");
+            }
+            self.event().await;
+        }
+    }
+
+    /// The status with which the task ends.
+    pub async fn end(&mut self, task: &str) -> Value {
+        loop {
+            while let Some(status) = self.statuses.pop_front() {
+                if status["task_id"]["value"] == task && TERMINAL.contains(&status["state"].as_str().unwrap()) {
+                    return status;
+                }
+            }
+            self.event().await;
+        }
+    }
+
+    /// Ends a task.
+    pub async fn kill(&self, task: &str) {
+        self.call("KILL", &json!({"task_id": {"value": task}})).await;
+    }
+
+    /// Waits for an event.
+    async fn event(&mut self) {
+        let event = tokio::time::timeout(PATIENCE, self.events.next()).await.expect("the master says nothing");
+        self.take(event).await;
+    }
+
+    async fn take(&mut self, event: Option<Value>) {
+        let mut event = event.expect("the master ended the subscription");
+        match event["type"].as_str() {
+            Some("OFFERS") => {
+                if let Value::Array(offers) = event["offers"]["offers"].take() {
+                    self.offers.extend(offers);
+                }
+            }
+            Some("RESCIND") => self.offers.retain(|offer| offer["id"] != event["rescind"]["offer_id"]),
+            Some("UPDATE") => {
+                let status = event["update"]["status"].take();
+                // Those that the master itself makes up have no uuid and want no answer.
+                if status["uuid"].is_string() {
+                    let which = json!({"agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": status["uuid"]});
+                    self.call("ACKNOWLEDGE", &which).await;
+                }
+                self.statuses.push_back(status);
+            }
+            Some("ERROR") => panic!("the master refuses the framework: {event}"),
+            _ => {}
+        }
+    }
+
+    /// A call whose body is named as its type is.
+    async fn call(&self, kind: &str, body: &Value) {
+        let mut call = json!({"type": kind, "framework_id": {"value": self.id}});
+        call[kind.to_lowercase()] = body.clone();
+        let answer = post(&self.url, &call, &[("Mesos-Stream-Id", &self.stream)]).timeout(PATIENCE).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "{call}: {status} {}", answer.text().await.unwrap_or_default());
+    }
+}
