@@ -5,7 +5,7 @@
 //! [`Workspace`] is the directory of one case; whatever happens in it, a panic included, is unmounted, unbound and removed when
 //! it goes. [`Plugin::finish`] proves before that that nothing was left to clean up.
 //!
-//! [`mesos`], [`docker`] and [`podman`] are the programs of others that a plugin stands beside, each in an [`enclosure`](enclosure),
+//! [`mesos`], [`docker`] and [`podman`] are the programs of others that a plugin stands beside, each in an [`enclosure`],
 //! which takes everything with it that they leave.
 //!
 //! The kernel is read with code of its own ([`kernel`]), not with the product's: a mistake in there must not hide from its tests.

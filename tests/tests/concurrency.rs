@@ -332,7 +332,7 @@ async fn a_hanging_device_hangs_nothing_else() {
     let volume = a.create("hanging", SMALL, &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     let mut faults = plugin.faults(NODE_A);
-    faults.arm_at("host.probe", Fault::Hold);
+    faults.arm_at("host.format", Fault::Hold);
     let mut impatient = tonic::Request::new(a.stage_request(&volume, &context, &usage));
     impatient.set_timeout(Duration::from_millis(500));
     let status = a.node().node_stage_volume(impatient).await.unwrap_err();

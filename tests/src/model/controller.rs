@@ -177,7 +177,9 @@ impl State {
     /// CSI spec, DeleteSnapshot: OK when it is gone.
     pub(super) fn delete_snapshot(&self, object: Object<SnapshotName>) -> Vec<Outcome> {
         let key = self.snapshot_key(object);
-        vec![self.done_with(Reply::Nothing, |state| drop(state.snapshots.remove(&key)))]
+        vec![self.done_with(Reply::Nothing, |state| {
+            state.snapshots.remove(&key);
+        })]
     }
 
     /// CSI spec, ValidateVolumeCapabilities: a confirmation, or none.
