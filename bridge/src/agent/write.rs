@@ -160,9 +160,10 @@ impl Files<'_> {
 
     fn provider(&mut self) -> Result<()> {
         let plugin = self.wanted.plugin;
-        if plugin.contains('-') {
+        if !provider::is_type(plugin) {
             return Err(Error::invalid(format!(
-                "driver.name {plugin} has a hyphen, and Mesos' storage provider takes letters, digits, _ and dots alone; name it otherwise"
+                "driver.name {plugin} is no type for Mesos' storage provider, which takes words of letters, digits and _ with dots between them; \
+                 name it otherwise"
             )));
         }
         let config = match self.wanted.config {
