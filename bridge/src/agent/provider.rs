@@ -99,7 +99,8 @@ fn read_storage(storage: &Object<'_>, findings: &mut Findings) -> Option<Plugin>
 fn interval(storage: &Object<'_>, findings: &mut Findings) {
     let key = "reconciliation_interval_seconds";
     let Some(node) = member(storage, key) else {
-        let text = "is 10 when it is not given: every agent asks for all volumes and for each profile's capacity that often; give 60 or more";
+        let text = "is 10 when it is not given: every agent asks for all volumes and for each profile's capacity that often; \
+            give 60 or more";
         return findings.warn(&storage.node.place().member(key), text);
     };
     match number(node, false, READER, &mut Findings::default()) {
