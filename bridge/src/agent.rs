@@ -1,7 +1,7 @@
 //! What a Mesos agent reads: its flags, the CSI plugins, the storage providers and the profiles; checked before an agent does.
 //!
 //! An agent says little about these files. Some mistakes end it ([`check`] tells which), most it drops without a word. So everything
-//! that has no effect counts as a mistake here, too. What can be written for a bridge is in [`write`].
+//! that has no effect counts as a mistake here, too. What can be written for a bridge is in [`mod@write`].
 
 mod directory;
 mod flags;
@@ -118,7 +118,8 @@ fn share_no_state(plugins: &[Entry<Plugin>], providers: &[Entry<Provider>], repo
         let Some(own) = &entry.value.plugin else { continue };
         if let Some((_, file)) = users.iter().find(|(other, _)| (&other.kind, &other.name) == (&own.kind, &own.name)) {
             let text = format!(
-                "is plugin {} with name {}, as in {file}: both keep their mounts in one directory, and each deletes there what it does \
+                "is plugin {} with name {}, as in {file}: both keep their mounts in one directory, and each deletes there what \
+                    it does \
                  not know, with the data; give the plugins different names",
                 shown(&own.kind),
                 shown(&own.name)

@@ -38,7 +38,8 @@ impl Plugin {
             // Both become directories of `<work_dir>/csi/<type>/<name>` (src/csi/paths.hpp).
             if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) || name.len() > 255 {
                 let place = member(&file, key).map_or_else(|| root.place(), Node::place);
-                let text = "must be a name that a directory can have: Mesos keeps the plugin's state in csi/<type>/<name> of its work_dir";
+                let text = "must be a name that a directory can have: Mesos keeps the plugin's state in csi/<type>/<name> of \
+                    its work_dir";
                 findings.mistake(&place, text);
             }
         }
@@ -47,7 +48,8 @@ impl Plugin {
             // CHECK(info.endpoints_size() > 0), csi_server.cpp.
             findings.mistake(
                 &root.place(),
-                "has neither containers nor endpoints, and the agent aborts on a CHECK; say where the plugin listens with endpoints, or \
+                "has neither containers nor endpoints, and the agent aborts on a CHECK; say where the plugin listens with \
+                    endpoints, or \
                  how to run it with containers",
             );
         } else if !containers.is_empty() {
@@ -86,7 +88,8 @@ fn managed(file: &Object<'_>, containers: &[Node<'_>], endpoints: &[Node<'_>], f
         // service_manager.cpp gives the container `<work_dir>/csi/<type>/<name>/mounts` and nothing else.
         findings.mistake(
             &node.place(),
-            "is not mounted into the containers that Mesos starts, so that what is mounted there never reaches a task; take it out",
+            "is not mounted into the containers that Mesos starts, so that what is mounted there never reaches a task; take it \
+                out",
         );
     }
 }
@@ -99,7 +102,8 @@ pub(super) fn services(containers: &[Node<'_>], findings: &mut Findings) -> Vec<
         let names: Vec<_> = elements(&container, "services");
         if names.is_empty() {
             // CHECK(!serviceContainers.empty()), service_manager.cpp, when no other container has any.
-            let text = "serves nothing: Mesos never starts it, and aborts on a CHECK if no other container has a service; name its services";
+            let text = "serves nothing: Mesos never starts it, and aborts on a CHECK if no other container has a service; name \
+                its services";
             findings.mistake(&node.place().member("services"), text);
         }
         for name in names {

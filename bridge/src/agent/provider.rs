@@ -64,8 +64,7 @@ fn read_storage(storage: &Object<'_>, findings: &mut Findings) -> Option<Plugin>
     let file = storage.get("plugin").and_then(object)?;
     let plugin = plugin::identity(&file)?;
     let place = |key: &str| member(&file, key).map_or_else(|| file.node.place(), Node::place);
-    if !plugin.kind.split('.').all(is_word) {
-        // isValidType, provider.cpp. The type of a plugin of volume/csi may have hyphens.
+    if !is_type(&plugin.kind) {
         let text = format!("must be words of letters, digits and _ with dots between them: {}", READER.refused);
         findings.mistake(&place("type"), text);
     }
@@ -100,7 +99,8 @@ fn read_storage(storage: &Object<'_>, findings: &mut Findings) -> Option<Plugin>
 fn interval(storage: &Object<'_>, findings: &mut Findings) {
     let key = "reconciliation_interval_seconds";
     let Some(node) = member(storage, key) else {
-        let text = "is 10 when it is not given: every agent asks for all volumes and for each profile's capacity that often; give 60 or more";
+        let text = "is 10 when it is not given: every agent asks for all volumes and for each profile's capacity that often; \
+            give 60 or more";
         return findings.warn(&storage.node.place().member(key), text);
     };
     match number(node, false, READER, &mut Findings::default()) {
@@ -117,6 +117,11 @@ fn interval(storage: &Object<'_>, findings: &mut Findings) {
         }
         _ => {}
     }
+}
+
+/// isValidType, provider.cpp. The type of a plugin of volume/csi may be any text, one with hyphens, too.
+pub(super) fn is_type(kind: &str) -> bool {
+    kind.split('.').all(is_word)
 }
 
 /// isValidName, provider.cpp.

@@ -181,7 +181,8 @@ impl Checked<'_> {
         let directory = self.value(CHECKPOINTS).unwrap_or_else(|| "/var/run/mesos/isolators/docker/volume".to_owned());
         if is_in_memory(Path::new(&directory)) {
             let text = format!(
-                "{} is gone after a reboot, and with it Mesos' record of what is mounted, so nothing is unmounted that was; name a \
+                "{} is gone after a reboot, and with it Mesos' record of what is mounted, so nothing is unmounted that was; \
+                    name a \
                  directory on a disk, as /var/lib/mesos/isolators/docker/volume",
                 shown(&directory)
             );
@@ -191,7 +192,8 @@ impl Checked<'_> {
             && !std::env::split_paths(path).any(|directory| directory.join("dvdcli").is_file())
         {
             // DockerVolumeIsolatorProcess::create.
-            let text = "has docker/volume, but there is no dvdcli in PATH: with a PATH like this the agent exits at its start; link hawser as dvdcli";
+            let text = "has docker/volume, but there is no dvdcli in PATH: with a PATH like this the agent exits at its start; \
+                link hawser as dvdcli";
             self.warn("isolation", text);
         }
     }
@@ -209,7 +211,8 @@ impl Checked<'_> {
         let given = self.value(REGISTRATION);
         let seconds = match given.as_deref().map(seconds) {
             Some(None) => {
-                let text = "is no time that Mesos reads, and the agent exits; write a number and one of ns, us, ms, secs, mins, hrs, days, weeks, as 5mins";
+                let text = "is no time that Mesos reads, and the agent exits; write a number and one of ns, us, ms, secs, \
+                    mins, hrs, days, weeks, as 5mins";
                 return self.mistake(REGISTRATION, text);
             }
             Some(Some(seconds)) => seconds,
@@ -218,7 +221,8 @@ impl Checked<'_> {
         // The clock runs while volumes are attached and mounted: slave.cpp starts it with the launch.
         if seconds < ATTACH && ["volume/csi", "docker/volume"].iter().any(|name| isolators.contains(*name)) {
             let text = format!(
-                "is {seconds} s, and the executor waits for its volumes meanwhile; a task whose attachment takes longer is killed: give 5mins or more"
+                "is {seconds} s, and the executor waits for its volumes meanwhile; a task whose attachment takes longer is \
+                    killed: give 5mins or more"
             );
             self.warn(REGISTRATION, text);
         }

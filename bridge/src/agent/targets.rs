@@ -27,14 +27,16 @@ pub(super) fn check(plugins: &[Entry<Plugin>], work_dir: Option<&Path>, report: 
         let findings = report.of(file);
         if let Some((_, other)) = roots.iter().find(|(other, _)| overlap(&real, other)) {
             let text = format!(
-                "is within the target_path_root of {other}, or the other way round: an agent deletes at its start what the other mounted there, with the data; give each plugin a directory of its own"
+                "is within the target_path_root of {other}, or the other way round: an agent deletes at its start what the \
+                    other mounted there, with the data; give each plugin a directory of its own"
             );
             findings.mistake(place, text);
         }
         if let Some(work_dir) = work_dir
             && overlap(&real, &resolved(work_dir))
         {
-            let text = "and the work_dir of the agent are one within the other, and the agent deletes at its start what it does not know there; give it a directory of its own";
+            let text = "and the work_dir of the agent are one within the other, and the agent deletes at its start what it \
+                does not know there; give it a directory of its own";
             findings.mistake(place, text);
         }
         if real.exists() && !real.is_dir() {
@@ -46,7 +48,8 @@ pub(super) fn check(plugins: &[Entry<Plugin>], work_dir: Option<&Path>, report: 
             let named: Vec<String> = strangers.iter().take(NAMED).map(|name| shown(name)).collect();
             let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
             let text = format!(
-                "has {}{rest} in it, which no volume of this plugin put there: the agent DELETES that at its start, with all data below, \
+                "has {}{rest} in it, which no volume of this plugin put there: the agent DELETES that at its start, with all \
+                    data below, \
                  mounted or not; name an empty directory that nothing else uses",
                 named.join(", ")
             );

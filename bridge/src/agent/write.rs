@@ -125,7 +125,10 @@ impl Files<'_> {
     fn isolator(&mut self) -> Result<()> {
         let plugin = self.wanted.plugin;
         let socket = self.wanted.bridge.isolator_socket.as_deref().ok_or_else(|| {
-            Error::invalid("bridge.isolator-socket is not set, and the agent must know where the bridge listens; set it, as to /run/hawser/isolator.sock")
+            Error::invalid(
+                "bridge.isolator-socket is not set, and the agent must know where the bridge listens; set it, as to \
+                /run/hawser/isolator.sock",
+            )
         })?;
         if text(socket)?.len() > plugin::SOCKET_MAX {
             return Err(Error::invalid(format!(
@@ -160,9 +163,11 @@ impl Files<'_> {
 
     fn provider(&mut self) -> Result<()> {
         let plugin = self.wanted.plugin;
-        if plugin.contains('-') {
+        if !provider::is_type(plugin) {
             return Err(Error::invalid(format!(
-                "driver.name {plugin} has a hyphen, and Mesos' storage provider takes letters, digits, _ and dots alone; name it otherwise"
+                "driver.name {plugin} is no type for Mesos' storage provider, which takes words of letters, digits and _ with \
+                    dots between them; \
+                 name it otherwise"
             )));
         }
         let config = match self.wanted.config {
@@ -235,7 +240,8 @@ impl Files<'_> {
             self.flags.push((settings::REGISTRATION, "5mins".to_owned()));
         }
         let mut lines = String::from(
-            "# What the agent needs for Hawser's doors. Variables of /etc/default/mesos-agent, or of systemd's EnvironmentFile.\n",
+            "# What the agent needs for Hawser's doors. Variables of /etc/default/mesos-agent, or of systemd's \
+                EnvironmentFile.\n",
         );
         for (flag, value) in &self.flags {
             lines.push_str(&format!("MESOS_{}={}\n", flag.to_uppercase(), quoted(value)?));

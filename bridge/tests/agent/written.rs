@@ -82,7 +82,8 @@ fn what_mesos_would_refuse_is_not_written() {
     let told = |wanted: &Wanted<'_>| write::files(wanted).unwrap_err().to_string();
     assert!(told(&wanted(&[Door::Isolator], &closed, here)).contains("isolator-socket"));
     let bridge = bridge();
-    assert!(told(&Wanted { plugin: "csi.hawser-dev.io", ..wanted(&[Door::Provider], &bridge, here) }).contains("hyphen"));
+    assert!(told(&Wanted { plugin: "csi.hawser-dev.io", ..wanted(&[Door::Provider], &bridge, here) }).contains("driver.name"));
+    assert!(told(&Wanted { plugin: "csi..hawser", ..wanted(&[Door::Provider], &bridge, here) }).contains("driver.name"));
     assert!(told(&Wanted { config: None, ..wanted(&[Door::Provider], &bridge, here) }).contains("--config"));
     assert!(told(&wanted(&[Door::Docker], &bridge, Path::new("relative"))).contains("absolute"));
     let text = |files: &[Output], name: &str| {

@@ -107,7 +107,8 @@ fn check(options: &Check) -> Result<ExitCode> {
     };
     if sources.is_empty() {
         return Err(Error::invalid(
-            "there is nothing to check: give --flags, --csi-plugin-config-dir, --resource-provider-config-dir, --disk-profiles, or the \
+            "there is nothing to check: give --flags, --csi-plugin-config-dir, --resource-provider-config-dir, \
+                --disk-profiles, or the \
              agent's flags after --",
         ));
     }
