@@ -214,18 +214,20 @@ impl Pool {
         Ok(())
     }
 
-    /// What is wrong with a volume, if something is.
-    pub fn volume_trouble(&self, record: &VolumeRecord) -> Option<String> {
+    /// What is wrong with a volume, if something is; `NotFound` when it has been removed since its record was read.
+    pub fn volume_trouble(&self, record: &VolumeRecord) -> Result<Option<String>> {
         let content = self.content(record);
-        match (self.config.kind, fs::metadata(&content)) {
-            (_, Err(error)) => Some(format!("{} cannot be read: {error}", content.display())),
-            (Kind::Image, Ok(metadata)) if !metadata.is_file() => Some(format!("{} is not a file", content.display())),
+        let trouble = match (self.config.kind, fs::metadata(&content)) {
+            (_, Err(error)) => format!("{} cannot be read: {error}", content.display()),
+            (Kind::Image, Ok(metadata)) if !metadata.is_file() => format!("{} is not a file", content.display()),
             (Kind::Image, Ok(metadata)) if metadata.len() < record.size.get() => {
-                Some(format!("{} has {} bytes instead of {}", content.display(), metadata.len(), record.size.get()))
+                format!("{} has {} bytes instead of {}", content.display(), metadata.len(), record.size.get())
             }
-            (Kind::Directory, Ok(metadata)) if !metadata.is_dir() => Some(format!("{} is not a directory", content.display())),
-            _ => None,
-        }
+            (Kind::Directory, Ok(metadata)) if !metadata.is_dir() => format!("{} is not a directory", content.display()),
+            _ => return Ok(None),
+        };
+        // A volume goes with all that it has, so what is missing of one that is gone is no trouble.
+        self.volume(&record.id).map(|_| Some(trouble))
     }
 }
 

@@ -106,8 +106,7 @@ impl Local {
         })
     }
 
-    fn status(&self, record: pool::VolumeRecord) -> Result<VolumeStatus> {
-        let trouble = self.pool.volume_trouble(&record);
+    fn status(&self, record: pool::VolumeRecord, trouble: Option<String>) -> Result<VolumeStatus> {
         let nodes = record.attachments.iter().map(|attachment| attachment.node.clone()).collect();
         Ok(VolumeStatus { volume: self.volume_of(record)?, nodes, trouble })
     }
@@ -196,15 +195,33 @@ impl Provisioner for Local {
 
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus> {
         let native = id.native().to_owned();
-        let record = self.run(move |pool| pool.volume(&native)).await?;
-        self.status(record)
+        let look = move |pool: Arc<Pool>| {
+            let record = pool.volume(&native)?;
+            let trouble = pool.volume_trouble(&record)?;
+            Ok((record, trouble))
+        };
+        let (record, trouble) = self.run(look).await?;
+        self.status(record, trouble)
     }
 
     async fn list(&self, after: Option<&str>, max: usize) -> Result<Page<VolumeStatus>> {
         let after = after.map(str::to_owned);
-        let page = self.run(move |pool| pool.volumes(after.as_deref(), max)).await?;
-        let items = page.items.into_iter().map(|record| self.status(record)).collect::<Result<_>>()?;
-        Ok(Page { items, next: page.next })
+        let look = move |pool: Arc<Pool>| {
+            let page = pool.volumes(after.as_deref(), max)?;
+            let mut seen = Vec::with_capacity(page.items.len());
+            for record in page.items {
+                match pool.volume_trouble(&record) {
+                    Ok(trouble) => seen.push((record, trouble)),
+                    // It has gone while the page was made.
+                    Err(error) if error.kind() == hawser_volume::Kind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((seen, page.next))
+        };
+        let (seen, next) = self.run(look).await?;
+        let items = seen.into_iter().map(|(record, trouble)| self.status(record, trouble)).collect::<Result<_>>()?;
+        Ok(Page { items, next })
     }
 
     async fn capacity(&self, query: CapacityQuery) -> Result<Capacity> {
