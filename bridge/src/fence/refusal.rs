@@ -11,11 +11,11 @@ use super::evidence::{Evidence, Grade, Says, Statement, Weight, spoken};
 use super::holder::Holder;
 use crate::policy::Takeover;
 
-/// How many statements the text repeats. The audit log and the trace have all of them.
-const SHOWN_MAX: usize = 3;
+/// How many statements the text repeats: the two that say most.
+const SHOWN_MAX: usize = 2;
 
 /// Longest statement that the text repeats, in characters.
-const STATEMENT_MAX: usize = 200;
+const STATEMENT_MAX: usize = 160;
 
 /// The kinds of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +75,14 @@ fn known(why: Why, evidence: &Evidence) -> String {
     let counts = |statement: &&Statement| match why {
         Why::AnotherHolder => false,
         Why::Alive => statement.says.weight() == Weight::Alive,
-        Why::Contradiction => statement.says.weight() != Weight::Silent,
-        Why::Never | Why::Unproven | Why::TooSoon { .. } | Why::Stale => true,
+        _ => true,
     };
     let mut said: Vec<&Statement> = evidence.statements.iter().filter(counts).collect();
     said.sort_by_key(rank);
+    if why == Why::Contradiction {
+        // One of each side, the stronger of its kind.
+        said.dedup_by_key(|statement| statement.says.weight() == Weight::Alive);
+    }
     let words = said.into_iter().take(SHOWN_MAX).map(|statement| {
         let text = statement.to_string();
         match text.char_indices().nth(STATEMENT_MAX) {

@@ -61,7 +61,7 @@ pub trait HolderWitness: Send + Sync {
 #[async_trait]
 pub trait Detach: Send + Sync {
     /// Detaches [`Warrant::volume`] from [`Warrant::node`] (ControllerUnpublishVolume), and from no other node, and returns when it is
-    /// detached. The node is to be taken from the warrant immediately before the call is sent. Runs to its end: it is never dropped,
-    /// even when whoever asked for the takeover is gone.
+    /// detached. The node is to be taken from the warrant immediately before the call is sent. It must end by itself, with a
+    /// deadline: it is not dropped when whoever asked for the takeover is gone, and until it ends the volume is not taken again.
     async fn detach(&self, warrant: &Warrant) -> Result<()>;
 }

@@ -6,11 +6,13 @@
 //! is kept in the replicated log, so it outlives a failover of the master. `GET_AGENTS` comes last, so that an agent which
 //! registers again between the questions is seen as registered.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+mod view;
 
-use hawser_volume::{Error, NodeId, Result};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hawser_volume::{Error, Result};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +22,7 @@ use super::http::{Answer, Http, parse};
 use super::identity::{AgentId, AgentInfo};
 use super::task::Task;
 use super::wire::{self, AgentIdField, Seconds, TaskMessage, TimeInfo};
+pub use view::{MasterView, RegisteredAgent, Standing};
 
 /// The path of the operator API. Mesos serves it at `/api/v1` too, but only where the master is the default process.
 const API: &str = "/master/api/v1";
@@ -51,105 +54,6 @@ pub struct Master {
     patience: Patience,
     /// Who led when last asked: asked first.
     leader: Mutex<Option<Endpoint>>,
-}
-
-/// An agent that is registered with the leading master.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RegisteredAgent {
-    /// What it says of itself.
-    pub info: AgentInfo,
-    /// Whether the master offers its resources: it is connected, and nobody has deactivated it.
-    pub active: bool,
-    /// Where it answers, as the master knows it.
-    pub process: Option<Endpoint>,
-}
-
-/// What the leading master said at one time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MasterView {
-    /// Who was asked.
-    pub leader: Endpoint,
-    /// The id of this master, another one after each failover.
-    pub id: String,
-    /// Since when it leads, by its clock.
-    pub elected: SystemTime,
-    /// The agents that are registered.
-    pub registered: BTreeMap<AgentId, RegisteredAgent>,
-    /// The agents that were registered with an earlier master and have not come back yet.
-    pub recovered: BTreeMap<AgentId, AgentInfo>,
-    /// The agents that were admitted when the registry was read.
-    admitted: Vec<AgentId>,
-    /// The agents that were marked unreachable, and when, by the clock of the master that did it.
-    pub unreachable: BTreeMap<AgentId, SystemTime>,
-    /// The agents that were marked gone, and when.
-    pub gone: BTreeMap<AgentId, SystemTime>,
-}
-
-/// What the master says of one agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Registered: it answers the master's pings, or failed to for less than the ping timeout (75 s by default).
-    Registered {
-        /// See [`RegisteredAgent::active`].
-        active: bool,
-    },
-    /// Known from before the master led, and not yet back; it has ten minutes or more.
-    Recovered,
-    /// It did not answer pings, or did not come back after a failover. It may still run, and its tasks with it.
-    Unreachable {
-        /// Since when, by the clock of the master that marked it.
-        since: SystemTime,
-    },
-    /// An operator, or a drain that was asked to, said that it never comes back.
-    Gone {
-        /// Since when.
-        since: SystemTime,
-    },
-    /// Not in the registry. It may have unregistered, or a new agent took its address; it may have been unreachable or gone for
-    /// so long that the master forgot (`--registry_max_agent_age`, two weeks by default); or this is not its master at all.
-    Unknown,
-}
-
-impl MasterView {
-    /// What the master says of `agent`.
-    pub fn standing(&self, agent: &AgentId) -> Standing {
-        if let Some(registered) = self.registered.get(agent) {
-            return Standing::Registered { active: registered.active };
-        }
-        if self.recovered.contains_key(agent) {
-            return Standing::Recovered;
-        }
-        if let Some(since) = self.gone.get(agent) {
-            return Standing::Gone { since: *since };
-        }
-        if let Some(since) = self.unreachable.get(agent) {
-            return Standing::Unreachable { since: *since };
-        }
-        // It was there a moment ago: whatever happens to it is not in the registry yet.
-        if self.admitted.contains(agent) { Standing::Recovered } else { Standing::Unknown }
-    }
-
-    /// A view with nothing in it but agents that are unreachable.
-    #[cfg(test)]
-    pub(crate) fn for_tests(id: &str, elected: SystemTime, unreachable: BTreeMap<AgentId, SystemTime>) -> Self {
-        Self {
-            leader: "http://m1:5050".parse().expect("an address"),
-            id: id.to_owned(),
-            elected,
-            registered: BTreeMap::new(),
-            recovered: BTreeMap::new(),
-            admitted: Vec::new(),
-            unreachable,
-            gone: BTreeMap::new(),
-        }
-    }
-
-    /// The agents that are registered, or recovered and not yet back, on the host that CSI calls `node`; also those of which that is
-    /// not certain ([`AgentInfo::may_be_on`]).
-    pub fn agents_on<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = &'a AgentInfo> {
-        let registered = self.registered.values().map(|agent| &agent.info);
-        registered.chain(self.recovered.values()).filter(move |agent| agent.may_be_on(node))
-    }
 }
 
 /// One step with one master.

@@ -11,8 +11,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::tls::Tls;
 
 /// What became of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +70,28 @@ pub struct State {
 #[derive(Debug, Clone)]
 pub struct Fake {
     pub address: SocketAddr,
+    scheme: &'static str,
     state: Arc<Mutex<State>>,
 }
 
 impl Fake {
     pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::serve(listener, address, "http")
+    }
+
+    /// The same behind TLS, with a certificate of an authority that nobody knows: its own, in PEM.
+    pub async fn start_tls() -> (Self, String) {
+        let listener = Tls::bind().await;
+        let (address, authority) = (listener.inner.local_addr().unwrap(), listener.authority.clone());
+        (Self::serve(listener, address, "https"), authority)
+    }
+
+    fn serve<L: Listener>(listener: L, address: SocketAddr, scheme: &'static str) -> Self
+    where
+        L::Addr: std::fmt::Debug,
+    {
         let state = Arc::new(Mutex::new(State {
             id: "master-1".into(),
             elected: 1_795_310_708.185_284_1,
@@ -79,16 +100,14 @@ impl Fake {
             recorded: BTreeMap::new(),
             asked: Vec::new(),
         }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::clone(&state);
         let router = Router::new().fallback(move |request: Request| answer(Arc::clone(&shared), request));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, state }
+        Self { address, scheme, state }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

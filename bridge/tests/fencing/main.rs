@@ -7,4 +7,5 @@ mod fake;
 mod live;
 mod master;
 mod takeover;
+mod tls;
 mod world;

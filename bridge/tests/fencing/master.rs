@@ -253,3 +253,24 @@ async fn a_credential_goes_to_configured_masters_and_nowhere_else() {
     assert!(master.view().await.unwrap_err().chain().contains("credential file"));
     assert_eq!(fake.asked().len(), before);
 }
+
+#[tokio::test]
+async fn a_master_behind_tls_is_asked_when_its_authority_is_trusted_and_only_then() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("ca.pem");
+    let (fake, authority) = Fake::start_tls().await;
+    std::fs::write(&file, authority).unwrap();
+    let trusting = || HttpOptions { ca_file: Some(file.clone()), ..HttpOptions::default() };
+    assert_eq!(master(trusting(), &[&fake.url()]).view().await.unwrap().leader.to_string(), fake.url());
+    let error = plain(&[&fake.url()]).view().await.unwrap_err();
+    assert!(error.chain().contains("certificate"), "{}", error.chain());
+    // Its certificate is for 127.0.0.1 and no other name.
+    let elsewhere = fake.url().replace("127.0.0.1", "localhost");
+    assert!(master(trusting(), &[&elsewhere]).view().await.is_err());
+    assert_eq!(fake.asked().len(), 3);
+    // A redirect stays with the scheme that was configured.
+    let (standby, other) = Fake::start_tls().await;
+    std::fs::write(&file, [std::fs::read_to_string(&file).unwrap(), other].concat()).unwrap();
+    standby.manner(Manner::Standby(fake.address.to_string()));
+    assert_eq!(master(trusting(), &[&standby.url()]).view().await.unwrap().leader.to_string(), fake.url());
+}

@@ -103,23 +103,27 @@ fn a_line_that_a_crash_cut_short_stays_and_spoils_no_other() {
 }
 
 #[test]
-fn records_from_many_threads_do_not_mix() {
-    let place = tempfile::tempdir().unwrap();
-    let audit = Audit::new(place.path().join("log"));
+fn records_from_many_threads_and_programs_do_not_mix() {
+    // In memory, where a flush takes no time and the writers meet often.
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    // Two of them know nothing of each other, as two programs would.
+    let logs = [Audit::new(place.path().join("log")), Audit::new(place.path().join("log"))];
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let audit = &audit;
+            let audit = &logs[thread % 2];
             scope.spawn(move || {
-                for number in 0..25 {
+                for number in 0..200 {
                     append(audit, &format!("{thread}.{number}"));
                 }
             });
         }
     });
-    let mut seen = volumes(&audit);
+    let mut seen = volumes(&logs[0]);
+    // One may have looked while another one was writing, and then says that it found a line cut short.
+    seen.retain(|volume| volume != "?");
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 100);
+    assert_eq!(seen.len(), 800);
 }
 
 #[test]
