@@ -22,6 +22,8 @@ pub mod limit;
 mod moment;
 pub mod proof;
 pub mod refusal;
+pub mod sightings;
+pub mod store;
 pub mod watch;
 pub mod witness;
 
@@ -31,22 +33,28 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hawser_volume::{Error, Result};
+use hawser_volume::{Error, NodeId, Result};
 use uuid::Uuid;
 
 pub use audit::{Audit, Outcome, Record, Taker};
 pub use decide::{Decision, decide};
 pub use evidence::{Evidence, Grade, Says, Statement};
 pub use holder::Holder;
-pub use limit::{Limit, TakeoverStore, Takeovers};
+pub use limit::{Limit, Takeovers};
 pub use moment::Moment;
 pub use proof::{Proof, Warrant};
 pub use refusal::{Refusal, Why};
+pub use sightings::Sightings;
+pub use store::FenceStore;
 pub use witness::{BackendWitness, Detach, HolderWitness, HostState, NoWitness};
 
-use crate::mesos::{Http, Master};
+use crate::mesos::{Http, Master, MasterView};
 use crate::policy::Takeover;
 use watch::Watch;
+
+/// How often, at most and at least, is looked who is where.
+const SEEN_EVERY: Duration = Duration::from_secs(300);
+const SEEN_AT_LEAST: Duration = Duration::from_secs(6 * 3600);
 
 /// What a [`Fence`] is made of.
 pub struct FenceParts {
@@ -54,7 +62,7 @@ pub struct FenceParts {
     pub taker: Taker,
     /// The masters of the cluster.
     pub master: Master,
-    /// With which agents are asked.
+    /// With which agents are asked, without its credential.
     pub http: Http,
     /// The storage system.
     pub backend: Arc<dyn BackendWitness>,
@@ -62,8 +70,8 @@ pub struct FenceParts {
     pub holders: Arc<dyn HolderWitness>,
     /// What detaches.
     pub detach: Arc<dyn Detach>,
-    /// Where takeovers are counted.
-    pub store: Arc<dyn TakeoverStore>,
+    /// What is remembered over restarts.
+    pub store: Arc<dyn FenceStore>,
     /// How many are allowed.
     pub limit: Limit,
     /// Where takeovers are written down.
@@ -74,17 +82,21 @@ pub struct FenceParts {
 pub struct Fence {
     parts: FenceParts,
     watch: Mutex<Watch>,
+    sightings: Mutex<Sightings>,
     takeovers: tokio::sync::Mutex<Takeovers>,
     busy: Mutex<HashSet<String>>,
 }
 
 impl Fence {
-    /// A fence, with the takeovers that were counted before. Fails when those cannot be read.
+    /// A fence that remembers what the one before it did. Fails when that cannot be read.
     pub async fn new(parts: FenceParts) -> Result<Arc<Self>> {
-        let takeovers = parts.store.load().await.map_err(|error| error.while_doing("read the takeovers of late"))?;
+        let takeovers = parts.store.takeovers().await.map_err(|error| error.while_doing("read the takeovers of late"))?;
+        let sightings =
+            parts.store.sightings().await.map_err(|error| error.while_doing("read which agents were on which nodes"))?;
         Ok(Arc::new(Self {
             parts,
             watch: Mutex::default(),
+            sightings: Mutex::new(sightings),
             takeovers: tokio::sync::Mutex::new(takeovers),
             busy: Mutex::default(),
         }))
@@ -172,7 +184,11 @@ impl Fence {
         let mut takeovers = self.takeovers.lock().await;
         let mut counted = takeovers.clone();
         counted.admit(volume, self.parts.limit, SystemTime::now())?;
-        self.parts.store.save(&counted).await.map_err(|error| error.while_doing(format!("count the takeover of {volume}")))?;
+        self.parts
+            .store
+            .put_takeovers(&counted)
+            .await
+            .map_err(|error| error.while_doing(format!("count the takeover of {volume}")))?;
         *takeovers = counted;
         Ok(())
     }
@@ -189,19 +205,40 @@ impl Fence {
         .unwrap_or_else(|error| Err(Error::internal("write the audit log").caused_by(error)))
     }
 
-    /// Looks at the agents that are watched for `unreachable-after`, once in `period` ([`watch::EVERY`] is right), for as long as it
-    /// is polled. To be run beside everything else; without it, only those moments count in which somebody asks.
+    /// Looks at the master for as long as it is polled: once in `period` ([`watch::EVERY`] is right) while an agent is watched for
+    /// `unreachable-after`, and else from time to time, to see which agents are on which nodes. To be run beside everything else:
+    /// without it, only those moments count in which somebody asks, and agents that nobody has asked about are unknown when they are
+    /// no more.
     pub async fn keep_watch(&self, period: Duration) {
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next = tokio::time::Instant::now();
         loop {
             ticks.tick().await;
-            if !self.watch.lock().unwrap_or_else(PoisonError::into_inner).is_idle() {
-                // Counted by the look itself.
-                let _ = self.look().await;
+            let idle = self.watch.lock().unwrap_or_else(PoisonError::into_inner).is_idle();
+            let due = next <= tokio::time::Instant::now();
+            if idle && !due {
+                continue;
+            }
+            // Counted and remembered by the look itself; a failed one is repeated with the next tick.
+            if let Ok((_, view)) = self.look().await
+                && due
+            {
+                next = tokio::time::Instant::now() + rest(&view, &self.parts.taker.node);
+                let sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                self.keep(&sightings).await;
             }
         }
     }
+}
+
+/// How long until the next look for the sake of seeing who is where. One look costs the master some kilobytes for each agent, and each
+/// agent has a bridge: at one look a second, all bridges together, its work does not grow with the square of their number.
+fn rest(view: &MasterView, node: &NodeId) -> Duration {
+    let rest = Duration::from_secs(view.registered.len().try_into().unwrap_or(u64::MAX)).clamp(SEEN_EVERY, SEEN_AT_LEAST);
+    // Bridges that were started together drift apart.
+    let spread: u32 = node.as_str().bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 100;
+    rest + rest * spread / 400
 }
 
 /// Held while a volume is taken over.

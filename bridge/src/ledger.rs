@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fence::Takeovers;
+use crate::fence::{Sightings, Takeovers};
 use hawser_volume::{Error, Result};
 use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
 use serde::Serialize;
@@ -30,9 +30,10 @@ const KNOWN: TableDefinition<'_, &str, &str> = TableDefinition::new("known");
 /// Volumes that this node holds, by CSI volume id.
 const HOLDINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("holdings");
 
-/// The takeovers of late, under the one key of this table.
+/// The takeovers of late, and which agents were seen where: each under its key of this table.
 const TAKEOVERS: TableDefinition<'_, &str, &str> = TableDefinition::new("takeovers");
 const LATE: &str = "late";
+const SIGHTINGS: &str = "sightings";
 
 /// The version of the file's form, under the one key of this table.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -150,6 +151,16 @@ impl Ledger {
     /// Writes down the takeovers of late.
     pub fn put_takeovers(&self, takeovers: &Takeovers) -> Result<()> {
         self.put(TAKEOVERS, LATE, takeovers)
+    }
+
+    /// Which agents were seen on which nodes.
+    pub fn sightings(&self) -> Result<Sightings> {
+        Ok(self.get(TAKEOVERS, SIGHTINGS)?.unwrap_or_default())
+    }
+
+    /// Writes down which agents were seen on which nodes.
+    pub fn put_sightings(&self, sightings: &Sightings) -> Result<()> {
+        self.put(TAKEOVERS, SIGHTINGS, sightings)
     }
 
     /// Asks, or writes, where a flush may block.

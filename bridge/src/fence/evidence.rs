@@ -73,8 +73,13 @@ pub enum Says {
         /// Which.
         agent: AgentId,
     },
-    /// Master: no registered agent is on the node, and none is on record.
+    /// Master: no registered agent is on the node, and none is on record or was seen there.
     NodeUnknown,
+    /// Master: this agent is unreachable, and nobody knows whether it is on the node. So what was seen there earlier is worth nothing.
+    NodeUncertain {
+        /// Which.
+        agent: AgentId,
+    },
     /// No master that leads has answered.
     MasterAway {
         /// What each of them did.
@@ -137,6 +142,7 @@ impl Says {
             Says::AgentRecovered { .. }
             | Says::AgentUnknown { .. }
             | Says::NodeUnknown
+            | Says::NodeUncertain { .. }
             | Says::MasterAway { .. }
             | Says::AgentReplaced { .. }
             | Says::AgentSilent { .. }
@@ -153,6 +159,7 @@ impl Says {
             Says::AgentGone { .. } => "agent-gone",
             Says::AgentUnknown { .. } => "agent-unknown",
             Says::NodeUnknown => "node-unknown",
+            Says::NodeUncertain { .. } => "node-uncertain",
             Says::MasterAway { .. } => "master-away",
             Says::OtherAgent { .. } => "other-agent",
             Says::Rebooted { .. } => "rebooted",
@@ -186,6 +193,7 @@ impl fmt::Display for Says {
             Says::AgentGone { agent, since } => write!(f, "agent {agent} was marked gone at {}", time(since)),
             Says::AgentUnknown { agent } => write!(f, "agent {agent} is not known"),
             Says::NodeUnknown => f.write_str("no agent is known on this node"),
+            Says::NodeUncertain { agent } => write!(f, "agent {agent} is unreachable, and it is not known on which node"),
             Says::MasterAway { why } => f.write_str(why),
             Says::OtherAgent { agent } => write!(f, "agent {agent} is on the same node now"),
             Says::Rebooted { agent, boot } => write!(f, "agent {agent} is on the same node now, in another boot ({boot})"),

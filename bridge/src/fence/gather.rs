@@ -4,15 +4,20 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use hawser_volume::Result;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Fence;
 use super::evidence::{Evidence, Says, Statement};
 use super::holder::Holder;
 use super::moment::Moment;
+use super::sightings::{Remembered, Sightings, least_dead};
 use crate::mesos::agent::AGENT_PATIENCE;
 use crate::mesos::{Agent, AgentId, AgentInfo, MasterView, Standing};
 use crate::policy::Takeover;
+
+/// How many agents of one node are asked.
+const ASKED_MAX: usize = 8;
 
 /// How long the storage system may take to say whether a host is up.
 const BACKEND_PATIENCE: Duration = Duration::from_secs(10);
@@ -20,27 +25,45 @@ const BACKEND_PATIENCE: Duration = Duration::from_secs(10);
 impl Fence {
     /// What everybody says about `holder`. Takes as long as the slowest source, which is bounded; a source that fails says so.
     pub(super) async fn gather(&self, volume: &str, policy: Takeover, holder: &Holder) -> Evidence {
-        let (mut statements, agent, backend) =
-            tokio::join!(self.ask_master(policy, holder), self.ask_agent(holder), self.ask_backend(volume, holder));
-        statements.extend(agent);
+        let (mut statements, agents, backend) =
+            tokio::join!(self.ask_master(policy, holder), self.ask_agents(holder), self.ask_backend(volume, holder));
+        statements.extend(agents);
         statements.push(backend);
         Evidence { holder: holder.clone(), statements }
     }
 
-    /// One look at the master, counted by the watch.
+    /// One look at the master, counted by the watch and remembered.
     pub(super) async fn look(&self) -> Result<(Moment, MasterView)> {
         let asked = Moment::now();
         let looked = self.parts.master.view().await;
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        match looked {
-            Ok(view) => {
-                watch.looked(&view, asked, Moment::now());
-                Ok((asked, view))
+        let view = {
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            match looked {
+                Ok(view) => {
+                    watch.looked(&view, asked, Moment::now());
+                    view
+                }
+                Err(error) => {
+                    watch.failed();
+                    return Err(error);
+                }
             }
-            Err(error) => {
-                watch.failed();
-                Err(error)
-            }
+        };
+        // An agent that is registered in the answer was so at some time since the question.
+        let changed = {
+            let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+            sightings.looked(&view, asked.wall()).then(|| sightings.clone())
+        };
+        if let Some(sightings) = changed {
+            self.keep(&sightings).await;
+        }
+        Ok((asked, view))
+    }
+
+    /// Puts on disk which agents were seen where.
+    pub(super) async fn keep(&self, sightings: &Sightings) {
+        if let Err(error) = self.parts.store.put_sightings(sightings).await {
+            tracing::warn!(error = error.chain(), "could not write down which agents are on which nodes");
         }
     }
 
@@ -60,21 +83,37 @@ impl Fence {
             }
             watch.watched(agent)
         };
-        let says = about(&view, holder, watched);
+        let remembered = {
+            let sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+            sightings.on(&holder.node, &view, asked.wall())
+        };
+        let says = about(&view, holder, remembered, watched);
         says.into_iter().map(|says| Statement { source: format!("master {}", view.leader), asked, says }).collect()
     }
 
-    /// Asks the holder's agent itself, where its address is on record.
-    async fn ask_agent(&self, holder: &Holder) -> Option<Statement> {
-        let (id, address) = (holder.agent.as_ref()?, holder.agent_address.as_ref()?);
-        let asked = Moment::now();
-        let agent = Agent::new(self.parts.http.clone(), address.clone(), AGENT_PATIENCE);
-        let says = match agent.identity().await {
-            Ok(info) if info.id == *id => Says::AgentAnswers { agent: info.id },
-            Ok(info) => Says::AgentReplaced { agent: info.id },
-            Err(error) => Says::AgentSilent { why: error.chain() },
+    /// Asks the holder's agents themselves, where their addresses are on record or were seen. Without a credential: the addresses are
+    /// what agents say of themselves.
+    async fn ask_agents(&self, holder: &Holder) -> Vec<Statement> {
+        let mut agents = match (&holder.agent, &holder.agent_address) {
+            (Some(agent), Some(address)) => vec![(agent.clone(), address.clone())],
+            (Some(_), None) => Vec::new(),
+            (None, _) => self.sightings.lock().unwrap_or_else(PoisonError::into_inner).addresses(&holder.node),
         };
-        Some(Statement { source: format!("agent {address}"), asked, says })
+        agents.truncate(ASKED_MAX);
+        let asked = Moment::now();
+        let mut answers = JoinSet::new();
+        for (id, address) in agents {
+            let agent = Agent::new(self.parts.http.anonymous(), address.clone(), AGENT_PATIENCE);
+            answers.spawn(async move {
+                let says = match agent.identity().await {
+                    Ok(info) if info.id == id => Says::AgentAnswers { agent: info.id },
+                    Ok(info) => Says::AgentReplaced { agent: info.id },
+                    Err(error) => Says::AgentSilent { why: error.chain() },
+                };
+                Statement { source: format!("agent {address}"), asked, says }
+            });
+        }
+        answers.join_all().await
     }
 
     async fn ask_backend(&self, volume: &str, holder: &Holder) -> Statement {
@@ -90,22 +129,24 @@ impl Fence {
 
 /// What the master's view says about `holder`: its agent, and any other agent on its node.
 ///
-/// Which agent it is: the one on record; without one, whatever agent is registered on the node. An agent that is not registered any
-/// more cannot be found by its node: Mesos keeps its id alone.
-fn about(view: &MasterView, holder: &Holder, watched: impl Fn(&AgentId) -> Duration) -> Vec<Says> {
-    let mut says = Vec::new();
-    if let Some(agent) = holder.agent.clone() {
-        says.push(match view.standing(&agent) {
-            Standing::Registered { active } => Says::AgentRegistered { agent, active },
-            Standing::Recovered => Says::AgentRecovered { agent },
-            Standing::Unreachable { since } => Says::AgentUnreachable { watched: watched(&agent), agent, since },
-            Standing::Gone { since } => Says::AgentGone { agent, since },
-            Standing::Unknown => Says::AgentUnknown { agent },
-        });
-    }
+/// Which agent it is: the one on record; without one, whatever agent is registered on the node; without one, the agent that was last
+/// seen there. If several were, it may be any of them, so the one counts that is least dead.
+fn about(view: &MasterView, holder: &Holder, remembered: Remembered, watched: impl Fn(&AgentId) -> Duration) -> Vec<Says> {
+    let standing = |agent: AgentId| match view.standing(&agent) {
+        Standing::Registered { active } => Says::AgentRegistered { agent, active },
+        Standing::Recovered => Says::AgentRecovered { agent },
+        Standing::Unreachable { since } => Says::AgentUnreachable { watched: watched(&agent), agent, since },
+        Standing::Gone { since } => Says::AgentGone { agent, since },
+        Standing::Unknown => Says::AgentUnknown { agent },
+    };
+    let mut says: Vec<Says> = holder.agent.clone().map(standing).into_iter().collect();
     let on_node: Vec<&AgentInfo> = view.agents_on(&holder.node).filter(|info| Some(&info.id) != holder.agent.as_ref()).collect();
     if holder.agent.is_none() && on_node.is_empty() {
-        says.push(Says::NodeUnknown);
+        says.push(match remembered {
+            Remembered::Agents(agents) => least_dead(agents, view).map_or(Says::NodeUnknown, standing),
+            Remembered::Uncertain(agent) => Says::NodeUncertain { agent },
+            Remembered::Nobody => Says::NodeUnknown,
+        });
     }
     for info in on_node {
         let agent = info.id.clone();

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use hawser_volume::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -66,16 +65,6 @@ impl Takeovers {
         takeovers.push(Taken(now));
         Ok(())
     }
-}
-
-/// Keeps [`Takeovers`] over restarts of the bridge.
-#[async_trait]
-pub trait TakeoverStore: Send + Sync {
-    /// What was saved last; nothing at all at first. An error here lets nothing be taken over.
-    async fn load(&self) -> Result<Takeovers>;
-
-    /// Puts `takeovers` on disk in place of what was saved. On return it is there. An error lets this takeover not happen.
-    async fn save(&self, takeovers: &Takeovers) -> Result<()>;
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::decide::needed;
 use super::evidence::{Evidence, Grade, Says, Statement, Weight, spoken};
 use super::holder::Holder;
+use crate::mesos::AgentId;
 use crate::policy::Takeover;
 
 /// How many statements the text repeats: the two that say most.
@@ -98,7 +99,7 @@ fn advice(why: Why, policy: Takeover, holder: &Holder, evidence: &Evidence) -> S
     let node = &holder.node;
     let says = |wanted: fn(&Says) -> bool| evidence.statements.iter().any(|statement| wanted(&statement.says));
     let user = holder.task.as_ref().map_or_else(|| "the task that uses it".to_owned(), |task| format!("task {task}"));
-    let place = holder.agent.as_ref().map_or_else(|| format!("node {node}"), |agent| format!("agent {agent}"));
+    let place = agent(holder, evidence).map_or_else(|| format!("node {node}"), |agent| format!("agent {agent}"));
     let by_hand = format!("when it is certain that node {node} is down, detach the volume from it by hand");
     match why {
         Why::Never => format!("takeover is never: stop {user} on {place}, or {by_hand}"),
@@ -107,7 +108,7 @@ fn advice(why: Why, policy: Takeover, holder: &Holder, evidence: &Evidence) -> S
             format!("these disagree, so nothing is done: look at node {node}, then stop {user} there or switch the node off")
         }
         Why::TooSoon { left } => {
-            let gone = mark_gone(holder).map_or_else(String::new, |gone| format!(", or {gone}"));
+            let gone = mark_gone(holder, evidence).map_or_else(String::new, |gone| format!(", or {gone}"));
             format!("takeover is {policy}: possible in {} if the master is there all the time{gone}", spoken(left))
         }
         Why::Stale => "what is known is too old by now: try again".to_owned(),
@@ -124,9 +125,10 @@ fn advice(why: Why, policy: Takeover, holder: &Holder, evidence: &Evidence) -> S
                 ways.push("wait until the agent is back or the master gives it up (--agent_reregister_timeout)".to_owned());
             }
             // Only where the master still knows the agent: it answers 404 for every other.
-            let markable = says(|s| matches!(s, Says::AgentUnreachable { .. } | Says::AgentRecovered { .. }));
+            let markable =
+                says(|s| matches!(s, Says::AgentUnreachable { .. } | Says::AgentRecovered { .. } | Says::NodeUncertain { .. }));
             if needed(policy).is_some_and(|needed| needed <= Grade::AgentGone) && markable {
-                ways.extend(mark_gone(holder));
+                ways.extend(mark_gone(holder, evidence));
             }
             if policy == Takeover::BackendDead && !says(|s| matches!(s, Says::HostUnknown { .. })) {
                 ways.push(format!("switch node {node} off"));
@@ -137,7 +139,21 @@ fn advice(why: Why, policy: Takeover, holder: &Holder, evidence: &Evidence) -> S
     }
 }
 
-fn mark_gone(holder: &Holder) -> Option<String> {
-    let agent = holder.agent.as_ref()?;
+/// The holder's agent: the one on record, or the one that the master was asked about instead.
+fn agent<'a>(holder: &'a Holder, evidence: &'a Evidence) -> Option<&'a AgentId> {
+    let told = evidence.statements.iter().find_map(|statement| match &statement.says {
+        Says::AgentRegistered { agent, .. }
+        | Says::AgentRecovered { agent }
+        | Says::AgentUnreachable { agent, .. }
+        | Says::AgentGone { agent, .. }
+        | Says::AgentAnswers { agent }
+        | Says::NodeUncertain { agent } => Some(agent),
+        _ => None,
+    });
+    holder.agent.as_ref().or(told)
+}
+
+fn mark_gone(holder: &Holder, evidence: &Evidence) -> Option<String> {
+    let agent = agent(holder, evidence)?;
     Some(format!("when its host is down for good, mark agent {agent} gone at the master (MARK_AGENT_GONE)"))
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use hawser_volume::{Deadline, Error, NodeId, Result};
 
 use crate::driver::Driver;
-use crate::fence::{Detach, Holder, HolderWitness, TakeoverStore, Takeovers, Warrant};
+use crate::fence::{Detach, FenceStore, Holder, HolderWitness, Sightings, Takeovers, Warrant};
 use crate::ledger::Ledger;
 
 /// How long the driver may take to say who has a volume.
@@ -48,13 +48,22 @@ impl Detach for Reach {
 }
 
 #[async_trait]
-impl TakeoverStore for Ledger {
-    async fn load(&self) -> Result<Takeovers> {
+impl FenceStore for Ledger {
+    async fn takeovers(&self) -> Result<Takeovers> {
         self.apart(|ledger| ledger.takeovers()).await
     }
 
-    async fn save(&self, takeovers: &Takeovers) -> Result<()> {
+    async fn put_takeovers(&self, takeovers: &Takeovers) -> Result<()> {
         let takeovers = takeovers.clone();
         self.apart(move |ledger| ledger.put_takeovers(&takeovers)).await
+    }
+
+    async fn sightings(&self) -> Result<Sightings> {
+        self.apart(|ledger| ledger.sightings()).await
+    }
+
+    async fn put_sightings(&self, sightings: &Sightings) -> Result<()> {
+        let sightings = sightings.clone();
+        self.apart(move |ledger| ledger.put_sightings(&sightings)).await
     }
 }

@@ -73,6 +73,12 @@ impl Http {
         Ok(Self { client, credential: options.credential, answer_max: options.answer_max.unwrap_or(ANSWER_MAX) })
     }
 
+    /// The same without a credential, for servers that nobody configured.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        Self { credential: None, ..self.clone() }
+    }
+
     /// Whether questions carry a credential, which must not reach servers that nobody configured.
     pub(crate) fn has_credential(&self) -> bool {
         self.credential.is_some()

@@ -128,6 +128,11 @@ impl Fake {
         self.set(|state| state.agents.insert(id.into(), (fate, info)));
     }
 
+    /// The agent's own server, as it tells the master.
+    pub fn process(&self, id: &str, process: String) {
+        self.set(|state| state.agents.get_mut(id).unwrap().1["process"] = process.into());
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.set(|state| state.asked.clone())
     }
@@ -187,7 +192,7 @@ fn said(state: &State, call: &str) -> Value {
             "start_time": state.elected - 0.1, "elected_time": state.elected}}),
         "GET_AGENTS" => {
             let agents: Vec<Value> = with(|fate| matches!(fate, Fate::Active | Fate::Inactive))
-                .map(|(fate, info)| json!({"agent_info": info, "active": *fate == Fate::Active, "pid": "slave(1)@127.0.0.1:1"}))
+                .map(|(fate, info)| json!({"agent_info": info, "active": *fate == Fate::Active, "pid": info["process"]}))
                 .collect();
             let recovered: Vec<&Value> = with(|fate| fate == Fate::Recovered).map(|(_, info)| info).collect();
             json!({"type": call, "get_agents": {"agents": agents, "recovered_agents": recovered}})

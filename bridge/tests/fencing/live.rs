@@ -223,6 +223,10 @@ async fn a_real_mesos_is_asked_the_same_way() {
     assert_eq!(why(&world, patient).await, Some(Why::Alive));
     until(&master, &id, |standing| matches!(standing, Standing::Unreachable { .. })).await;
     assert_eq!(why(&world, Takeover::AgentGone).await, Some(Why::Unproven));
+    // Mesos has nothing left of it but its id; that it was on this node was seen.
+    let bare = Holder::on("n1".parse().unwrap());
+    let Decision::Refuse(refusal) = world.fence.judge(VOLUME, Takeover::AgentGone, &bare).await else { panic!("taken") };
+    assert!(refusal.text.contains(&format!("agent {id} is unreachable")), "{refusal}");
     // Where the agent keeps the boot that it was in.
     let checkpoint = work("holding").join("agents/0/work/meta/boot_id");
     assert!(checkpoint.exists());

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hawser_bridge::Takeover;
-use hawser_bridge::fence::{Decision, Fence, Holder, HostState, Why};
+use hawser_bridge::fence::{Decision, Fence, Holder, HostState, Sightings, Why};
 use hawser_volume::{Error, Kind};
 use serde_json::json;
 
@@ -111,16 +111,72 @@ async fn while_the_master_is_away_nothing_is_taken_and_nobody_waits_long() {
     assert!(!world.audit.exists());
 }
 
+/// As CSI tells it: a node, and nothing of what runs there.
+fn bare() -> Option<Holder> {
+    Some(Holder::on("n1".parse().unwrap()))
+}
+
 #[tokio::test]
-async fn without_an_agent_on_record_only_the_node_speaks() {
-    let world = World::new().await;
-    *world.around.holder.lock().unwrap() = Some(Holder::on("n1".parse().unwrap()));
-    // Gone, and so nobody knows any more which node it was on. It is not guessed.
+async fn without_a_record_the_agent_is_whoever_was_last_seen_on_the_node() {
+    let mut world = World::new().await;
+    *world.around.holder.lock().unwrap() = bare();
+    // Gone before we looked for the first time: nobody knows which node it was on, and it is not guessed.
     world.master.agent("A", "n1", Fate::Gone(1));
     let text = refused(&world, Takeover::AgentGone).await;
     assert!(text.contains("no agent is known on this node") && text.contains("csi_node:n1"), "{text}");
     world.master.agent("A", "n1", Fate::Active);
     assert!(refused(&world, Takeover::AgentGone).await.contains("agent A is registered and active"));
+    // Seen once, and remembered over a restart.
+    world.master.agent("A", "n1", Fate::Unreachable(1));
+    world.restart().await;
+    let text = refused(&world, Takeover::AgentGone).await;
+    assert!(text.contains("agent A is unreachable") && text.contains("mark agent A gone"), "{text}");
+    world.master.agent("A", "n1", Fate::Gone(1));
+    // An agent that we never saw is unreachable; it may be on that node.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    world.master.agent("X", "n9", Fate::Unreachable(now));
+    let text = refused(&world, Takeover::AgentGone).await;
+    assert!(text.contains("agent X is unreachable, and it is not known on which node"), "{text}");
+    world.master.agent("X", "n9", Fate::Unreachable(1));
+    let from = Arc::clone(&world.fence).take(VOLUME, Takeover::AgentGone).await.unwrap();
+    assert_eq!((from, world.detached()), (bare(), vec![(VOLUME.to_owned(), "n1".to_owned())]));
+    assert_eq!(world.records()[1]["evidence"][0]["words"], "agent A was marked gone at 1970-01-01T00:00:01Z");
+}
+
+#[tokio::test]
+async fn an_agent_that_was_seen_is_asked_itself_and_gets_no_credential() {
+    let world = World::new().await;
+    *world.around.holder.lock().unwrap() = bare();
+    let agent = Fake::start().await;
+    agent.agent("A", "n1", Fate::Active);
+    world.master.agent("A", "n1", Fate::Active);
+    world.master.process("A", format!("slave(1)@{}", agent.address));
+    refused(&world, Takeover::AgentGone).await;
+    world.master.agent("A", "n1", Fate::Gone(1));
+    let text = refused(&world, Takeover::AgentGone).await;
+    assert!(text.contains("agent A answers") && text.contains("disagree"), "{text}");
+    assert!(agent.asked().iter().all(|asked| asked.authorization.is_none()));
+    agent.manner(Manner::Refuses(401, ""));
+    assert!(Arc::clone(&world.fence).take(VOLUME, Takeover::AgentGone).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_is_where_is_looked_at_from_time_to_time() {
+    let world = World::new().await;
+    *world.around.holder.lock().unwrap() = bare();
+    world.master.agent("A", "n1", Fate::Active);
+    // Nobody asks for a volume; the first look comes all the same, and no second one so soon.
+    let watch = watching(&world.fence);
+    let started = Instant::now();
+    while *world.around.seen.lock().unwrap() == Sightings::default() {
+        assert!(started.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.master.asked().len(), 3);
+    world.master.agent("A", "n1", Fate::Gone(1));
+    assert!(Arc::clone(&world.fence).take(VOLUME, Takeover::AgentGone).await.is_ok());
+    watch.abort();
 }
 
 #[tokio::test]

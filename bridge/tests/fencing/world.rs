@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hawser_bridge::fence::audit::Line;
 use hawser_bridge::fence::{
-    Audit, BackendWitness, Detach, Fence, FenceParts, Holder, HolderWitness, HostState, Limit, TakeoverStore, Takeovers, Taker,
-    Warrant,
+    Audit, BackendWitness, Detach, Fence, FenceParts, FenceStore, Holder, HolderWitness, HostState, Limit, Sightings, Takeovers,
+    Taker, Warrant,
 };
 use hawser_bridge::mesos::master::Patience;
-use hawser_bridge::mesos::{Http, HttpOptions, Master};
+use hawser_bridge::mesos::{Credential, Http, HttpOptions, Master};
 use hawser_volume::{Error, NodeId, Result};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -38,6 +38,7 @@ pub struct Surroundings {
     pub detach_begun: Notify,
     pub go: Notify,
     pub saved: Mutex<Takeovers>,
+    pub seen: Mutex<Sightings>,
     pub store_error: AtomicBool,
 }
 
@@ -84,17 +85,34 @@ impl Detach for Surroundings {
 }
 
 #[async_trait]
-impl TakeoverStore for Surroundings {
-    async fn load(&self) -> Result<Takeovers> {
+impl FenceStore for Surroundings {
+    async fn takeovers(&self) -> Result<Takeovers> {
         Ok(self.saved.lock().unwrap().clone())
     }
 
-    async fn save(&self, takeovers: &Takeovers) -> Result<()> {
-        if self.store_error.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("write the ledger: disk full"));
-        }
+    async fn put_takeovers(&self, takeovers: &Takeovers) -> Result<()> {
+        self.check_store()?;
         *self.saved.lock().unwrap() = takeovers.clone();
         Ok(())
+    }
+
+    async fn sightings(&self) -> Result<Sightings> {
+        Ok(self.seen.lock().unwrap().clone())
+    }
+
+    async fn put_sightings(&self, sightings: &Sightings) -> Result<()> {
+        self.check_store()?;
+        *self.seen.lock().unwrap() = sightings.clone();
+        Ok(())
+    }
+}
+
+impl Surroundings {
+    fn check_store(&self) -> Result<()> {
+        match self.store_error.load(Ordering::SeqCst) {
+            true => Err(Error::unavailable("write the ledger: disk full")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -142,6 +160,7 @@ impl World {
             detach_begun: Notify::new(),
             go: Notify::new(),
             saved: Mutex::default(),
+            seen: Mutex::default(),
             store_error: AtomicBool::new(false),
         });
         let fence = fence(&url, &around, audit.clone()).await;
@@ -171,10 +190,14 @@ impl World {
 }
 
 async fn fence(master: &str, around: &Arc<Surroundings>, audit: PathBuf) -> Arc<Fence> {
-    let http = Http::new(HttpOptions::default()).unwrap();
+    let plain = Http::new(HttpOptions::default()).unwrap();
+    // Agents must not be shown it.
+    let token = audit.with_file_name("token");
+    std::fs::write(&token, "secret").unwrap();
+    let http = Http::new(HttpOptions { credential: Some(Credential::Bearer(token)), ..HttpOptions::default() }).unwrap();
     Fence::new(FenceParts {
         taker: Taker { node: "n2".parse().unwrap(), agent: Some("B".parse().unwrap()) },
-        master: Master::new(http.clone(), master.parse().unwrap(), PATIENCE),
+        master: Master::new(plain, master.parse().unwrap(), PATIENCE),
         http,
         backend: around.clone(),
         holders: around.clone(),

@@ -48,6 +48,7 @@ fn groups() -> [Vec<Option<Says>>; 4] {
             Some(gone()),
             Some(Says::AgentUnknown { agent: a() }),
             Some(Says::NodeUnknown),
+            Some(Says::NodeUncertain { agent: agent("X") }),
             Some(away()),
         ],
         vec![None, Some(Says::OtherAgent { agent: b() }), Some(Says::Rebooted { agent: b(), boot: "x".into() })],
@@ -88,7 +89,7 @@ fn refused(policy: Takeover, says: impl IntoIterator<Item = Says>) -> Refusal {
 #[test]
 fn each_statement_alone_is_enough_for_these_policies_and_no_others() {
     use Takeover::{AgentGone, BackendDead, UnreachableAfter};
-    let table: [(Option<Says>, &[Takeover]); 20] = [
+    let table: [(Option<Says>, &[Takeover]); 21] = [
         (None, &[]),
         (Some(Says::AgentRegistered { agent: agent("A"), active: true }), &[]),
         (Some(Says::AgentRegistered { agent: agent("A"), active: false }), &[]),
@@ -99,6 +100,7 @@ fn each_statement_alone_is_enough_for_these_policies_and_no_others() {
         (Some(gone()), &[UnreachableAfter(WAIT), AgentGone]),
         (Some(Says::AgentUnknown { agent: agent("A") }), &[]),
         (Some(Says::NodeUnknown), &[]),
+        (Some(Says::NodeUncertain { agent: agent("X") }), &[]),
         (Some(away()), &[]),
         (Some(Says::OtherAgent { agent: agent("B") }), &[]),
         (Some(Says::Rebooted { agent: agent("B"), boot: "x".into() }), &[UnreachableAfter(WAIT), AgentGone]),
@@ -144,7 +146,7 @@ fn every_policy_with_every_combination() {
             }
         }
     }
-    assert_eq!(combinations, 11 * 3 * 4 * 4 * 4);
+    assert_eq!(combinations, 12 * 3 * 4 * 4 * 4);
 }
 
 /// Operators are told what each statement is worth; it must be so.
@@ -218,11 +220,21 @@ fn a_refusal_says_who_has_it_and_what_would_free_it() {
     let many = refused(gone_policy, many);
     says_all(&many, &["agent B is on the same node", "instance i-1 is stopped"]);
     assert!(!both.text.contains("MARK_AGENT_GONE"), "{both}");
-    let unreachable = refused(gone_policy, [unreachable(WAIT)]);
-    says_all(&unreachable, &["unreachable since 1970-01-01", "mark agent A gone", "MARK_AGENT_GONE", "takeover is agent-gone"]);
+    let silent = refused(gone_policy, [unreachable(WAIT)]);
+    says_all(&silent, &["unreachable since 1970-01-01", "mark agent A gone", "MARK_AGENT_GONE", "takeover is agent-gone"]);
     says_all(&refused(Takeover::Never, []), &["takeover is never", "by hand"]);
     says_all(&refused(gone_policy, [away()]), &["bridge.mesos-master", "no leading master answers"]);
     says_all(&refused(gone_policy, [Says::NodeUnknown]), &["--attributes=csi_node:n1"]);
+    let uncertain = refused(gone_policy, [Says::NodeUncertain { agent: agent("X") }]);
+    says_all(&uncertain, &["agent X is unreachable, and it is not known on which node"]);
+    // Without a record of the holder's agent, the one that the master was asked about is named.
+    let bare = Holder::on("n1".parse().unwrap());
+    let now = Moment::now();
+    let about_a = Evidence { holder: bare.clone(), ..evidence([unreachable(WAIT)], now) };
+    match decide(gone_policy, &bare, &about_a, now) {
+        Decision::Refuse(refusal) => says_all(&refusal, &["held by node n1;", "mark agent A gone"]),
+        Decision::Take(proof) => panic!("{proof:?}"),
+    }
     // The master answers 404 when an agent that it does not know is to be marked.
     let unknown = refused(gone_policy, [Says::AgentUnknown { agent: agent("A") }]);
     says_all(&unknown, &["not known", "by hand"]);

@@ -30,8 +30,12 @@ fn holder(agent: Option<&str>) -> Holder {
     Holder { agent: agent.map(|id| id.parse().unwrap()), boot: Some(BOOT.into()), ..Holder::on("n1".parse().unwrap()) }
 }
 
+fn with_memory(view: &MasterView, holder: &Holder, remembered: Remembered) -> Vec<Says> {
+    about(view, holder, remembered, |_| Duration::ZERO)
+}
+
 fn names(view: &MasterView, holder: &Holder) -> Vec<String> {
-    about(view, holder, |_| Duration::ZERO).into_iter().map(|says| format!("{} {says}", says.name())).collect()
+    with_memory(view, holder, Remembered::Nobody).into_iter().map(|says| format!("{} {says}", says.name())).collect()
 }
 
 fn first_words(view: &MasterView, holder: &Holder) -> Vec<String> {
@@ -74,4 +78,20 @@ fn another_agent_on_the_node_is_life_unless_the_host_was_booted_since() {
 fn an_agent_elsewhere_says_nothing_about_the_node() {
     let elsewhere = info("B", "host-b", Some("n2"), None);
     assert_eq!(first_words(&view(&[elsewhere], &[], &["A"]), &holder(Some("A"))), ["agent-gone"]);
+}
+
+#[test]
+fn without_a_record_and_without_an_agent_the_one_that_was_seen_last_is_meant() {
+    let seen = |names: &[&str]| Remembered::Agents(names.iter().map(|name| name.parse().unwrap()).collect());
+    let words = |view: &MasterView, holder: &Holder, remembered: Remembered| -> Vec<String> {
+        with_memory(view, holder, remembered).iter().map(|says| says.name().to_owned()).collect()
+    };
+    let gone = view(&[], &[], &["A"]);
+    assert_eq!(words(&gone, &holder(None), seen(&["A"])), ["agent-gone"]);
+    assert_eq!(words(&gone, &holder(None), seen(&["A", "B"])), ["agent-unknown"], "it may have been B");
+    assert_eq!(words(&gone, &holder(None), Remembered::Uncertain("X".parse().unwrap())), ["node-uncertain"]);
+    // Who is there now counts more than who was there, and what is on record more than what was seen.
+    let there = view(&[info("B", "h", Some("n1"), None)], &[], &["A"]);
+    assert_eq!(words(&there, &holder(None), seen(&["A"])), ["agent-registered"]);
+    assert_eq!(words(&gone, &holder(Some("B")), seen(&["A"])), ["agent-unknown"]);
 }

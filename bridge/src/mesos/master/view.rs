@@ -84,6 +84,11 @@ impl MasterView {
         if self.admitted.contains(agent) { Standing::Recovered } else { Standing::Unknown }
     }
 
+    /// The agents that were in the registry and no more among the registered ones a moment later: being marked, as a rule.
+    pub fn unsettled(&self) -> impl Iterator<Item = &AgentId> {
+        self.admitted.iter().filter(|agent| !self.registered.contains_key(agent) && !self.recovered.contains_key(agent))
+    }
+
     /// A view with nothing in it but agents that are unreachable.
     #[cfg(test)]
     pub(crate) fn for_tests(id: &str, elected: SystemTime, unreachable: BTreeMap<AgentId, SystemTime>) -> Self {
@@ -97,6 +102,12 @@ impl MasterView {
             unreachable,
             gone: BTreeMap::new(),
         }
+    }
+
+    /// With an agent that is in the registry and nowhere else.
+    #[cfg(test)]
+    pub(crate) fn admit_for_tests(&mut self, agent: AgentId) {
+        self.admitted.push(agent);
     }
 
     /// The agents that are registered, or recovered and not yet back, on the host that CSI calls `node`; also those of which that is
