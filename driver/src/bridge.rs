@@ -116,13 +116,14 @@ async fn connect(bridge: &BridgeConfig, own: Option<&Path>) -> Result<Driver> {
 async fn fence(bridge: &BridgeConfig, http: &Http, driver: &Driver, ledger: &Ledger) -> Result<Option<Arc<Fence>>> {
     let Some(masters) = bridge.mesos_master.clone() else { return Ok(None) };
     let node = driver.node_id.parse().map_err(|error: Error| error.while_doing("the id of this node"))?;
+    let reach = Arc::new(Reach { driver: driver.clone(), ledger: ledger.clone() });
     let parts = FenceParts {
         taker: Taker { node, agent: None },
         master: Master::new(http.clone(), masters, Patience::default()),
         http: http.clone(),
         backend: Arc::new(NoWitness),
-        holders: Arc::new(Reach(driver.clone())),
-        detach: Arc::new(Reach(driver.clone())),
+        holders: reach.clone(),
+        detach: reach,
         store: Arc::new(ledger.clone()),
         limit: Limit::default(),
         audit: Arc::new(Audit::new(bridge.state.join("takeovers.jsonl"))),
