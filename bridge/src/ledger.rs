@@ -9,6 +9,8 @@
 //! Entries are JSON.
 
 mod holding;
+#[cfg(test)]
+mod round_trip;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
