@@ -4,16 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use hawser_tests::binary::tool;
 use hawser_tests::bridge::{Agent, Agents, Isolator, named};
 use hawser_tests::content::{assert_holds, pattern, size, write};
+use hawser_tests::daemon::Daemon;
 use hawser_tests::faults::Fault;
 use hawser_tests::ground::{Footing, Ground};
 use hawser_tests::kernel::{mount_at, mounts_below};
 use hawser_tests::notice::notice;
-use hawser_tests::poll::until_async;
+use hawser_tests::poll::{until, until_async};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -289,6 +292,65 @@ async fn a_volume_that_this_node_lost_is_taken_down_here() {
     until_async("the stale mounts to go", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
     assert!(mount_at(&path).is_none());
     agents.finish();
+}
+
+/// Nothing of Hawser's own is needed behind the bridge: two of them over the mock driver of Kubernetes' tests, one for each node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_others_wrote_serves_claims_too() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["grace: 1s", "reconcile-every: 1s"]);
+    let socket = agents.workspace().path().join("mock.sock");
+    let mut command = Command::new(tool("csi-mock"));
+    command.arg(&socket).arg("mock.example");
+    let log = agents.workspace().path().join("mock.log");
+    let mut mock = Daemon::spawn(command, &log);
+    until("the driver's socket", || {
+        assert!(!mock.has_ended(), "{}", mock.tail());
+        socket.exists().then_some(())
+    });
+    agents.configure("agent-1", &[&format!("driver: unix://{}", socket.display())]);
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+
+    // By name, made on first use.
+    let path = agent.mount("pgdata", &["size=1GiB"]).await.unwrap();
+    assert!(path.is_dir());
+    assert_eq!(agent.mount("pgdata", &["size=1GiB"]).await.unwrap(), path);
+    agents.kill("agent-1");
+    agents.start("agent-1").await;
+    assert_eq!(agent.mount("pgdata", &[]).await.unwrap(), path);
+    agent.unmount("pgdata").await.unwrap();
+    // One that the driver has had all along, by the name and by the id that it gave it itself.
+    agent.mount("Mock Volume 2", &[]).await.unwrap();
+    agent.unmount("Mock Volume 2").await.unwrap();
+    let isolator = agent.isolator();
+    let context = BTreeMap::new();
+    isolator.stage("3", &context, 60).await.unwrap();
+    isolator.publish("3", &context).await.unwrap();
+    isolator.unpublish("3").await.unwrap();
+    isolator.unstage("3").await.unwrap();
+    assert_eq!(agent.docker("VolumeDriver.Remove", &named("pgdata", "")).0, 200);
+    let refused = agent.mount("nobody-made-this", &[]).await.unwrap_err();
+    assert!(refused.contains("nobody-made-this does not exist, and no size is declared"), "{refused}");
+
+    // Each step in the one order, and back.
+    let said = mock.said();
+    agents.finish();
+    let failed: Vec<&str> = said.lines().filter(|line| line.contains("-> rpc error")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let calls = |volume: &str| -> Vec<String> {
+        let of = |line: &&str| line.contains(&format!("volume_id:\"{volume}\"")) && !line.contains("ControllerGet");
+        said.lines()
+            .filter(of)
+            .map(|line| line.split(['/', ' ']).find(|word| word.contains("Volume")).unwrap().to_owned())
+            .collect()
+    };
+    let life = ["ControllerPublishVolume", "NodeStageVolume", "NodePublishVolume", "NodeUnpublishVolume", "NodeUnstageVolume"];
+    for volume in ["2", "3"] {
+        let mut whole = life.to_vec();
+        whole.push("ControllerUnpublishVolume");
+        assert_eq!(calls(volume), whole);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
