@@ -48,9 +48,10 @@ pub fn elsewhere(volumes: &[Vec<PathBuf>]) -> Result<Vec<Option<Sight>>> {
     let mut found = vec![None; volumes.len()];
     let mut asked = HashSet::new();
     for process in processes()? {
-        // A process sees the mounts of its namespace that are below its root.
-        let Some(view) = lives(view(process))? else { continue };
-        if asked.contains(&view) {
+        // A process sees the mounts of its namespace that are below its root. Which those are, unlike the mounts, is told only to whom
+        // it may be traced by; then its mounts are read even if they were read before.
+        let view = view(process).ok();
+        if view.as_ref().is_some_and(|view| asked.contains(view)) {
             continue;
         }
         let Some(contents) = lives(std::fs::read(format!("/proc/{process}/mountinfo")))? else { continue };
@@ -62,7 +63,7 @@ pub fn elsewhere(volumes: &[Vec<PathBuf>]) -> Result<Vec<Option<Sight>>> {
             let other = table.entries().iter().find(|entry| volume.is_elsewhere(entry));
             *found = found.take().or_else(|| other.map(|entry| Sight { process, path: entry.mount_point.clone() }));
         }
-        asked.insert(view);
+        asked.extend(view);
     }
     Ok(found)
 }

@@ -123,6 +123,7 @@ async fn a_volume_of_forgotten_containers_can_be_removed() {
     engine.begin("forgotten").await;
     // Somebody else, who lives, of whom this engine knows nothing.
     let other = Engine::start(&bridges, AGENTS[0], "{}").await;
+    other.create().await;
     other.begin("lives").await;
     engine.docker.kill_process();
     engine.docker.start_again().await;

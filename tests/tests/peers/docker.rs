@@ -17,7 +17,7 @@
 //! - No connection, or one that is closed without an answer: it asks again after 1, 2, 4 and 8 s, then the command fails, and no
 //!   local volume is made. **What is asked again after a closed connection has no body**, so no name.
 //! - Even so, a name that this dockerd has never heard of, and that comes without `--volume-driver`, becomes a volume on the local disk
-//!   when no driver says that it has it, whether they refuse or are silent.
+//!   when no driver says that it has it, whether they refuse or are silent. A driver that this dockerd has not used before is not asked.
 //! - A `Mount` and a `Create` are waited for for two minutes, everything else for one (moby: volume/drivers/proxy.go; not waited for
 //!   here).
 //!
