@@ -192,6 +192,24 @@ async fn a_volume_that_is_let_go_is_waited_for() {
     agents.finish();
 }
 
+/// dockerd would make an empty volume of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_was_listed_is_there_while_the_driver_is_away() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::with_faults(ground.path(), &["reconcile-every: 1h"]);
+    agents.start("agent-1").await;
+    let path = agents.agent("agent-1").mount("data", SMALL).await.unwrap();
+    agents.start("agent-2").await;
+    let mut faults = agents.faults("agent-2");
+    faults.arm_at("provisioner.list", Fault::Hold);
+    let (status, got) = agents.agent("agent-2").docker("VolumeDriver.Get", &json!({ "Name": "data" }));
+    assert_eq!((status, &got["Volume"]["Name"]), (200, &json!("data")), "{got}");
+    assert_eq!(faults.disarm().as_deref(), Some("provisioner.list"));
+    agents.agent("agent-1").unmount("data").await.unwrap();
+    assert!(mount_at(&path).is_none());
+    agents.finish();
+}
+
 /// What REX-Ray's users have below `/data` is where they expect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_path_is_shown_in_place_of_the_volume() {

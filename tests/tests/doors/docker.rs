@@ -155,6 +155,7 @@ async fn a_container_that_outlives_its_engine_keeps_its_volume() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     let refused = bridges.agent(AGENTS[1]).mount("letters", &[]).await.unwrap_err();
     assert!(refused.contains("held by node agent-1"), "{refused}");
+    assert_eq!(bridges.mounted(), 2, "staged and published");
     engine.docker.start_again().await;
     engine.docker.run(&["exec", "lives", "sh", "-c", "echo hello > /data/letter"]).await.well();
     engine.docker("rm --force lives").await.well();

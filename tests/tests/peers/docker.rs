@@ -31,10 +31,12 @@
 //!   first request. It says nothing about which containers live.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use hawser_tests::docker::Docker;
 use hawser_tests::output::Output;
+use hawser_tests::poll::until;
 use hawser_tests::{Workspace, image};
 use serde_json::Value;
 
@@ -201,6 +203,8 @@ async fn containers_may_outlive_their_engine() {
     let ids: Vec<(String, String)> = setting.plugin.asked().iter().filter_map(mount).collect();
     setting.docker.kill_process();
     fs::write(setting.plugin.volume("v2").join("may-end"), "").unwrap();
+    let lives = || Command::new("pgrep").args(["--full", "until .* -e /data/may-end"]).output().unwrap().status.success();
+    until("the end of the container", || (!lives()).then_some(()));
     setting.docker.start_again().await;
     let asked = setting.plugin.asked();
     assert_eq!(asked[0].path, "Plugin.Activate");
