@@ -49,6 +49,9 @@ pub struct BridgeConfig {
     /// A PEM file with certificates of authorities that are trusted for Mesos besides those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_ca: Option<PathBuf>,
+    /// How long a volume that another node has is waited for before it is refused: a task's end is reported before its volumes are
+    /// unmounted. Default: `30s`.
+    pub wait_for_holder: Interval,
     /// How long a volume that nobody uses stays attached: time for a caller that gave up to come back. Default: `5m`.
     pub grace: Interval,
     /// How often what this node holds is compared with what the driver says. Default: `1m`.
@@ -70,6 +73,7 @@ impl Default for BridgeConfig {
             mesos_agent: None,
             mesos_credential: None,
             mesos_ca: None,
+            wait_for_holder: Interval(Duration::from_secs(30)),
             grace: Interval(Duration::from_secs(300)),
             reconcile_every: Interval(Duration::from_secs(60)),
         }

@@ -5,3 +5,4 @@ pub mod docker;
 pub mod dvdcli;
 pub mod isolator;
 mod plugin;
+mod silence;

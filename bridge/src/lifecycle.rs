@@ -12,10 +12,13 @@
 //! * **A caller that gives up does not stop the work.** dvdcli is killed after 120 s and a CSI call of Mesos ends after 60 s; a
 //!   volume that attaches slowly is there when they ask again. What nobody comes back for is released by [`Lifecycle::reconcile`].
 //! * **Calls for one volume wait for each other**, calls for different ones never.
-//! * **A volume that another node has is taken only with leave of the [`Fence`].**
+//! * **A volume that another node has is waited for**: its task may have ended a moment ago. It is taken only with leave of the
+//!   [`Fence`].
+//! * **A caller that was not there for the answer is no user.** It does not know that it would have to say when it is done.
 
 mod attach;
 mod hold;
+mod listed;
 mod locks;
 mod named;
 mod reconcile;
@@ -24,6 +27,7 @@ mod resolve;
 mod staged;
 mod stale;
 mod unused;
+mod users;
 mod witness;
 
 use std::path::PathBuf;
@@ -38,11 +42,14 @@ use crate::fence::Fence;
 use crate::ledger::Ledger;
 use crate::mesos::Agent;
 use crate::policy::Takeover;
+use listed::Listed;
 use locks::Locks;
+use users::Life;
 
 pub use named::Seen;
 pub use reconcile::Report;
 pub use staged::Request;
+pub use users::Tenants;
 pub use witness::Reach;
 
 /// How the bridge does its work.
@@ -56,6 +63,8 @@ pub struct Settings {
     pub work: Duration,
     /// How long a volume that nobody uses is kept attached before it is released: time for a caller that gave up to come back.
     pub grace: Duration,
+    /// How long a volume that another node has is waited for: its task may have ended there a moment ago.
+    pub patience: Duration,
     /// When a volume may be taken from another node, where its declaration does not say.
     pub takeover: Takeover,
     /// The boot of this machine.
@@ -80,19 +89,24 @@ struct Inner {
     driver: Driver,
     ledger: Ledger,
     fence: Option<Arc<Fence>>,
+    tenants: Arc<dyn Tenants>,
     settings: Settings,
     queue: Queue,
     locks: Locks,
+    listed: Listed,
+    life: Life,
     mount: Calls<PathBuf>,
     undo: Calls<()>,
 }
 
 impl Lifecycle {
-    /// The lives of the volumes in `ledger`, through `driver`. Without a `fence` no volume is ever taken from another node.
-    pub fn new(driver: Driver, ledger: Ledger, fence: Option<Arc<Fence>>, settings: Settings) -> Self {
+    /// The lives of the volumes in `ledger`, through `driver`. Without a `fence` no volume is ever taken from another node. `tenants`
+    /// tells whether containers that an engine has forgotten still live.
+    pub fn new(driver: Driver, ledger: Ledger, fence: Option<Arc<Fence>>, tenants: Arc<dyn Tenants>, settings: Settings) -> Self {
         let queue = Queue::new();
         let (mount, undo) = (Calls::new(&queue, "mount"), Calls::new(&queue, "unmount"));
-        let inner = Inner { driver, ledger, fence, settings, queue, locks: Locks::default(), mount, undo };
+        let (locks, listed, life) = (Locks::default(), Listed::default(), Life::default());
+        let inner = Inner { driver, ledger, fence, tenants, settings, queue, locks, listed, life, mount, undo };
         Self { inner: Arc::new(inner) }
     }
 

@@ -8,12 +8,12 @@ use hawser_bridge::config::BridgeConfig;
 use hawser_bridge::door::docker;
 use hawser_bridge::door::isolator::Isolator;
 use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, NoWitness, Taker, watch};
-use hawser_bridge::lifecycle::{Reach, Settings};
+use hawser_bridge::lifecycle::{Reach, Settings, Tenants};
 use hawser_bridge::mesos::agent::AGENT_PATIENCE;
 use hawser_bridge::mesos::master::Patience;
 use hawser_bridge::mesos::{Agent, Credential, Http, HttpOptions, Master};
 use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
-use hawser_host::{Host, Linux, machine};
+use hawser_host::{Host, Linux, elsewhere, machine};
 use hawser_proto::csi::identity_server::IdentityServer;
 use hawser_proto::csi::node_server::NodeServer;
 use hawser_volume::{Deadline, Error, NodeId, Result};
@@ -54,11 +54,12 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
         mounts: bridge.mounts.clone(),
         root_path: bridge.root_path.clone(),
         work: WORK,
+        patience: bridge.wait_for_holder.0,
         grace: bridge.grace.0,
         boot: machine::boot_id()?,
         agent: Some((agent(bridge, http)?, machine::booted_at()?)),
     };
-    let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), settings);
+    let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), Arc::new(Containers), settings);
     reconcile(&lifecycle).await;
 
     let stopping = CancellationToken::new();
@@ -169,9 +170,7 @@ fn open_doors(
     let stop = stopping.clone().cancelled_owned();
     doors.push(tokio::spawn(async move {
         let _socket = socket;
-        if let Err(error) = docker::serve(plugin, listener, stop).await {
-            tracing::error!(error = error.chain(), "the Docker volume plugin ended");
-        }
+        docker::serve(plugin, listener, stop).await;
     }));
     if let Some(path) = &bridge.isolator_socket {
         let (mut socket, isolator) = (open(path)?, Isolator::new(lifecycle.clone()));
@@ -189,6 +188,17 @@ fn open_doors(
         }));
     }
     Ok(doors)
+}
+
+/// The containers of this machine, by their mounts.
+#[derive(Debug)]
+struct Containers;
+
+impl Tenants for Containers {
+    fn elsewhere(&self, volumes: &[Vec<PathBuf>]) -> Result<Vec<Option<String>>> {
+        let found = elsewhere::elsewhere(volumes)?;
+        Ok(found.into_iter().map(|sight| sight.map(|sight| sight.to_string())).collect())
+    }
 }
 
 fn open(path: &Path) -> Result<Socket> {

@@ -23,6 +23,7 @@ pub mod check;
 pub mod copy;
 pub mod device;
 pub mod durable;
+pub mod elsewhere;
 mod errno;
 pub mod exec;
 #[cfg(feature = "faults")]

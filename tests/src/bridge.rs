@@ -209,15 +209,23 @@ impl Agent {
 
     /// A request to the Docker volume plugin, as dockerd makes it: the status, and the fields of the answer.
     pub fn docker(&self, endpoint: &str, body: &Value) -> (u16, Value) {
+        self.docker_unless_silent(endpoint, body).unwrap_or_else(|| panic!("{endpoint} {body} is not answered"))
+    }
+
+    /// The same; nothing when the connection is closed without an answer.
+    pub fn docker_unless_silent(&self, endpoint: &str, body: &Value) -> Option<(u16, Value)> {
         let mut stream = UnixStream::connect(self.plugins().join("hawser.sock")).unwrap();
         let body = if body.is_null() { String::new() } else { body.to_string() };
         // HTTP 1.0, so that the answer ends with the connection.
         write!(stream, "POST /{endpoint} HTTP/1.0\r\nHost: plugin\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
+        if answer.is_empty() {
+            return None;
+        }
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.to_lowercase().contains("content-type: application/vnd.docker.plugins.v1"), "{head}");
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+        Some((head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap()))
     }
 
     /// The isolator's endpoint, as Mesos calls it.

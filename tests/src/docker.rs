@@ -24,12 +24,17 @@ pub struct Docker {
 impl Docker {
     /// Starts an engine in `workspace`; returns when it answers. Containers see what is mounted below the directories of `seen`.
     pub async fn start(workspace: &Workspace, seen: &[PathBuf]) -> Self {
+        Self::start_with(workspace, seen, "{}").await
+    }
+
+    /// The same with `config`, the text of a daemon.json.
+    pub async fn start_with(workspace: &Workspace, seen: &[PathBuf], config: &str) -> Self {
         let directory = workspace.directory("docker");
         let plugins = workspace.directory("docker/plugins");
         // The one directory where an engine finds sockets of plugins is this engine's alone (moby: pkg/plugins/discovery.go).
         let run = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins && mount --bind";
         let machine = Enclosure::new(Network::None, seen, &format!("{run} '{}' /run/docker/plugins", plugins.display()));
-        fs::write(directory.join("daemon.json"), "{}").unwrap();
+        fs::write(directory.join("daemon.json"), config).unwrap();
         let mut docker = Self { daemon: None, machine, directory };
         docker.start_again().await;
         let archive = image::archive(&docker.directory);

@@ -28,7 +28,7 @@ const SMALL: &[&str] = &["size=64MiB", "newfstype=ext4"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_declared_volume_is_made_and_comes_back_on_another_agent() {
     let ground = Footing::of(Ground::Xfs);
-    let mut agents = Agents::new(ground.path(), &[]);
+    let mut agents = Agents::new(ground.path(), &["wait-for-holder: 1s"]);
     agents.start("agent-1").await;
     agents.start("agent-2").await;
     let (one, two) = (agents.agent("agent-1"), agents.agent("agent-2"));
@@ -151,7 +151,10 @@ async fn the_docker_volume_plugin_answers_as_docker_expects() {
     assert!(mount_at(&path).is_none());
     assert_eq!(two.docker("VolumeDriver.Remove", &json!({ "Name": "web" })).0, 200);
     assert_eq!(one.docker("VolumeDriver.Get", &json!({ "Name": "nosuch" })).0, 500);
+    // What dockerd repeats after a cut connection has lost its body. A refusal would mean to it that the volume is not there.
+    assert_eq!(one.docker_unless_silent("VolumeDriver.Get", &Value::Null), None);
     for (endpoint, body) in [
+        ("VolumeDriver.Get", json!({ "Name": "" })),
         ("VolumeDriver.Create", json!({ "Name": "" })),
         ("VolumeDriver.Create", json!({ "Name": 5 })),
         ("VolumeDriver.Create", json!([1])),
@@ -161,6 +164,52 @@ async fn the_docker_volume_plugin_answers_as_docker_expects() {
         let (status, answer) = one.docker(endpoint, &body);
         assert!(status == 500 && !answer["Err"].as_str().unwrap().is_empty(), "{endpoint} {body}: {answer}");
     }
+    agents.finish();
+}
+
+/// Mesos reports a task's end before it unmounts: the next one is here while the volume is still held there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_is_let_go_is_waited_for() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &[]);
+    agents.start("agent-1").await;
+    agents.start("agent-2").await;
+    let (one, two) = (agents.agent("agent-1"), agents.agent("agent-2"));
+    let waits = async |agent: &str| {
+        let waits = async || agents.said(agent).contains("waiting whether it is let go").then_some(());
+        until_async("the wait for the other node", waits).await;
+    };
+    one.mount("data", SMALL).await.unwrap();
+    let (mounted, ()) = tokio::join!(two.mount("data", SMALL), async {
+        waits("agent-2").await;
+        one.unmount("data").await.unwrap();
+    });
+    mounted.unwrap();
+    let (isolator, made) = (agents.agent("agent-1").isolator(), Isolator::made(64));
+    let (staged, ()) = tokio::join!(isolator.stage("data", &made, 60), async {
+        waits("agent-1").await;
+        two.unmount("data").await.unwrap();
+    });
+    staged.unwrap();
+    isolator.unstage("data").await.unwrap();
+    agents.finish();
+}
+
+/// dockerd would make an empty volume of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_was_listed_is_there_while_the_driver_is_away() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::with_faults(ground.path(), &["reconcile-every: 1h"]);
+    agents.start("agent-1").await;
+    let path = agents.agent("agent-1").mount("data", SMALL).await.unwrap();
+    agents.start("agent-2").await;
+    let mut faults = agents.faults("agent-2");
+    faults.arm_at("provisioner.list", Fault::Hold);
+    let (status, got) = agents.agent("agent-2").docker("VolumeDriver.Get", &json!({ "Name": "data" }));
+    assert_eq!((status, &got["Volume"]["Name"]), (200, &json!("data")), "{got}");
+    assert_eq!(faults.disarm().as_deref(), Some("provisioner.list"));
+    agents.agent("agent-1").unmount("data").await.unwrap();
+    assert!(mount_at(&path).is_none());
     agents.finish();
 }
 
@@ -185,7 +234,7 @@ async fn a_root_path_is_shown_in_place_of_the_volume() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_isolator_survives_what_mesos_does() {
     let ground = Footing::of(Ground::Xfs);
-    let mut agents = Agents::new(ground.path(), &[]);
+    let mut agents = Agents::new(ground.path(), &["wait-for-holder: 1s"]);
     agents.start("agent-1").await;
     agents.start("agent-2").await;
     let (one, two) = (agents.agent("agent-1").isolator(), agents.agent("agent-2").isolator());

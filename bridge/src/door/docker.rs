@@ -6,6 +6,15 @@
 //! The scope is global: a volume that was made through one node's plugin is found by every other one's. Mounts are not counted,
 //! but their users are remembered by the ids that dockerd gives them; dvdcli gives none, since Mesos counts its containers itself
 //! and calls Unmount for the last one.
+//!
+//! What callers make of an answer decides what they get (tests/tests/peers holds them to it):
+//!
+//! * A refusal of Get means to dockerd that the volume does not exist, and `docker run` goes on with a local one. So Get is refused
+//!   only when that is so; when it cannot be found out, the connection is closed without an answer, which is an error to dockerd.
+//! * A request that dockerd repeats after a cut connection has lost its body. Nobody can tell what it was about.
+//! * A refused or late Unmount makes Podman believe for ever that the volume is mounted. So Podman is told at once, and what is left to
+//!   do goes on without it.
+//! * A caller that has hung up does not know of its Mount and will never send the Unmount. It does not count as a user.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
+use super::silence::{self, Silence};
 use crate::declare::docker;
 use crate::lifecycle::{Lifecycle, Seen};
 
@@ -37,6 +47,16 @@ const LONG: Duration = Duration::from_secs(115);
 /// How long everything else waits. dockerd gives up after 60 s.
 const SHORT: Duration = Duration::from_secs(55);
 
+/// How long Get tries to find out whether there is a volume. dockerd asks four more times within 15 s when it is not answered then.
+const DOUBT: Duration = Duration::from_secs(20);
+
+/// The ID that Podman gives for every container and every volume; it counts its containers itself
+/// (podman: `libpod/volume_internal_common.go`, `pseudoCtrID`).
+const PODMAN: &str = "2f73349cfc4630255319c6c8dfc1b46a8996ace9d14d8e07563b165915918ec2";
+
+/// How long Podman is kept waiting where it must not miss the answer. It gives up after 5 s (`volume_plugin_timeout`).
+const PODMANS: Duration = Duration::from_secs(3);
+
 /// What a request may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -48,11 +68,8 @@ struct Asked {
 }
 
 /// Serves the plugin on `listener` until `stop` is ready.
-pub async fn serve(lifecycle: Lifecycle, listener: UnixListener, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    axum::serve(listener, router(lifecycle))
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(|error| Error::unavailable("serve the Docker volume plugin").caused_by(error))
+pub async fn serve(lifecycle: Lifecycle, listener: UnixListener, stop: impl Future<Output = ()> + Send) {
+    silence::serve(listener, router(lifecycle), stop).await;
 }
 
 fn router(lifecycle: Lifecycle) -> Router {
@@ -91,7 +108,8 @@ async fn remove(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
 async fn mount(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
     let mounted = async {
         let asked = read(&body)?;
-        lifecycle.mount(&asked.name, &asked.id, Deadline::after(LONG)).await
+        let patience = if asked.id == PODMAN { PODMANS } else { Duration::MAX };
+        lifecycle.mount(&asked.name, &asked.id, patience, Deadline::after(LONG)).await
     };
     answer(mounted.await.map(|path| json!({ "Mountpoint": path })))
 }
@@ -99,17 +117,47 @@ async fn mount(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
 async fn unmount(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
     let unmounted = async {
         let asked = read(&body)?;
-        lifecycle.unmount(&asked.name, &asked.id, Deadline::after(SHORT)).await
+        if asked.id != PODMAN {
+            return lifecycle.unmount(&asked.name, &asked.id, Deadline::after(SHORT)).await;
+        }
+        lifecycle.check_out(&asked.name, &asked.id).await?;
+        if let Err(error) = lifecycle.unmount(&asked.name, &asked.id, Deadline::after(PODMANS)).await {
+            tracing::warn!(
+                volume = asked.name,
+                error = error.chain(),
+                "podman does not use the volume any more; not unmounted yet"
+            );
+        }
+        Ok(())
     };
     answer(unmounted.await.map(|()| json!({})))
 }
 
 async fn path(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
-    answer(seen(&lifecycle, &body).await.map(|seen| json!({ "Mountpoint": mountpoint(&seen) })))
+    let seen = async { see(&lifecycle, &read(&body)?.name).await? };
+    answer(seen.await.map(|seen| json!({ "Mountpoint": mountpoint(&seen) })))
 }
 
 async fn get(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {
-    answer(seen(&lifecycle, &body).await.map(|seen| json!({ "Volume": described(&seen) })))
+    if body.is_empty() {
+        tracing::info!("dockerd repeats a Get without its body, so that nobody knows what it asks for; not answered");
+        return Silence.into_response();
+    }
+    let asked = match read(&body) {
+        Ok(asked) => asked,
+        Err(error) => return answer(Err(error)),
+    };
+    match see(&lifecycle, &asked.name).await {
+        Ok(found) => answer(found.map(|seen| json!({ "Volume": described(&seen) }))),
+        Err(error) => {
+            tracing::warn!(
+                volume = asked.name,
+                error = error.chain(),
+                "whether there is such a volume cannot be found out; not answered"
+            );
+            Silence.into_response()
+        }
+    }
 }
 
 async fn list(State(lifecycle): State<Lifecycle>) -> Response {
@@ -117,10 +165,10 @@ async fn list(State(lifecycle): State<Lifecycle>) -> Response {
     answer(lifecycle.list().await.map(|all| json!({ "Volumes": all.iter().map(short).collect::<Vec<_>>() })))
 }
 
-async fn seen(lifecycle: &Lifecycle, body: &Bytes) -> Result<Seen> {
-    let asked = read(body)?;
-    let found = lifecycle.see(&asked.name, Deadline::after(SHORT)).await?;
-    found.ok_or_else(|| Error::not_found(format!("no such volume: {}", asked.name)))
+/// The volume, or that there is none; the outer error says that it could not be found out.
+async fn see(lifecycle: &Lifecycle, name: &str) -> Result<Result<Seen>> {
+    let found = lifecycle.see(name, Deadline::after(DOUBT)).await?;
+    Ok(found.ok_or_else(|| Error::not_found(format!("no such volume: {name}"))))
 }
 
 fn mountpoint(seen: &Seen) -> String {
@@ -144,6 +192,11 @@ fn described(seen: &Seen) -> Value {
 }
 
 fn read(body: &Bytes) -> Result<Asked> {
+    if body.is_empty() {
+        return Err(Error::invalid(
+            "the request has no body; dockerd repeats requests so when the connection was cut: do again what led to it",
+        ));
+    }
     let asked: Asked = serde_json::from_slice(body).map_err(|error| {
         Error::invalid("the request is no JSON object with the fields of the Docker volume plugin API").caused_by(error)
     })?;

@@ -119,7 +119,15 @@ impl Address {
             .header("Accept", "application/vnd.docker.plugins.v1.2+json")
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| failed("ask").caused_by(error))?;
-        let answer = sender.send_request(request).await.map_err(|error| failed("ask").caused_by(error))?;
+        let answer = sender.send_request(request).await.map_err(|error| {
+            if error.is_incomplete_message() {
+                return Error::unavailable(format!(
+                    "the volume plugin at {self} closed the connection without an answer to {method}; it was stopped, or it could not \
+                     find out whether there is such a volume: its log says why"
+                ));
+            }
+            failed("ask").caused_by(error)
+        })?;
         let status = answer.status();
         let bytes = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
         let bytes = bytes.map_err(|error| failed(&format!("read the answer ({error}) of")))?.to_bytes();

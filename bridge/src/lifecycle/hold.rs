@@ -1,6 +1,7 @@
 //! What this node holds, as the ledger has it, and how it comes to hold it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hawser_volume::{Deadline, Error, Kind, Result};
 
@@ -16,6 +17,8 @@ pub(super) struct Wanted {
     /// The door's name for the volume.
     pub(super) name: String,
     pub(super) claim: VolumeClaim,
+    /// How long another node's holding is waited for.
+    pub(super) patience: Duration,
     /// Where it is staged.
     pub(super) staging: PathBuf,
     /// The staging path that the door was given, if it was.
@@ -84,7 +87,7 @@ impl Inner {
             publish_context: Context::new(),
             staging: wanted.staging.clone(),
         };
-        match self.attach(&volume, wanted.claim.takeover, deadline).await {
+        match self.attach(&volume, wanted.claim.takeover, wanted.patience, deadline).await {
             Ok(context) => volume.publish_context = context,
             Err(error) => {
                 // What was refused is not held; what may have been done unseen is.
@@ -104,13 +107,13 @@ impl Inner {
         Ok(volume)
     }
 
-    /// Has a staged volume published at `target`, for `user`. To be called with the volume's lock.
+    /// Has a staged volume published at `target`, for `user` if one is named. To be called with the volume's lock.
     pub(super) async fn publish(
         &self,
         volume: &Use,
         target: &Path,
         read_only: bool,
-        user: &str,
+        user: Option<&str>,
         deadline: Deadline,
     ) -> Result<()> {
         self.use_of(volume, {
@@ -121,17 +124,18 @@ impl Inner {
         })
         .await?;
         self.driver.publish(volume, target, read_only, deadline).await?;
-        let user = user.to_owned();
-        self.use_of(volume, move |usage| {
-            usage.users.insert(user);
-        })
-        .await
+        let user = user.map(str::to_owned);
+        self.use_of(volume, move |usage| usage.users.extend(user)).await
     }
 
-    /// Changes the one use of a volume that is staged.
+    /// Changes the one use of a volume that is staged. If nobody uses it, the time of grace begins anew.
     async fn use_of(&self, volume: &Use, change: impl FnOnce(&mut Usage) + Send + 'static) -> Result<()> {
         let staging = volume.staging.clone();
-        let changed = self.change(&volume.id, move |holding| holding.uses.get_mut(&staging).map(change)).await?.flatten();
+        let change = move |holding: &mut Holding| {
+            holding.idle_since = None;
+            holding.uses.get_mut(&staging).map(change)
+        };
+        let changed = self.change(&volume.id, change).await?.flatten();
         changed.ok_or_else(|| Error::precondition(format!("volume {} is not staged at {}", volume.id, volume.staging.display())))
     }
 }

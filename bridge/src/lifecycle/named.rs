@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hawser_volume::queue::Key;
 use hawser_volume::{Bytes, Deadline, Error, Kind, ObjectName, Result};
@@ -41,16 +42,24 @@ impl Lifecycle {
         self.inner.undo.run([Key::new("name", name)], request.as_bytes(), deadline, work).await
     }
 
-    /// Has the volume mounted for `user`, and returns where.
+    /// Has the volume mounted for `user`, and returns where. Another node's holding is waited for no longer than `patience`.
     ///
     /// `NotFound` when nobody knows the volume and it cannot be made; `Precondition`, naming the holder, when another node has
-    /// it; `DeadlineExceeded` when it takes longer than the caller can wait; the work goes on then.
-    pub async fn mount(&self, name: &str, user: &str, deadline: Deadline) -> Result<PathBuf> {
-        let inner = self.inner.clone();
-        let (owned, user) = (name.to_owned(), user.to_owned());
-        let request = format!("mount {owned} {user}");
-        let work = async move { inner.mount(&owned, &user).await };
-        self.inner.mount.run([Key::new("name", name)], request.as_bytes(), deadline, work).await
+    /// it; `DeadlineExceeded` when it takes longer than the caller can wait; the work goes on then. Whoever drops the future, or
+    /// gets an error, is no user of the volume: what was mounted for nobody is released after the time of grace.
+    pub async fn mount(&self, name: &str, user: &str, patience: Duration, deadline: Deadline) -> Result<PathBuf> {
+        loop {
+            let inner = self.inner.clone();
+            let owned = name.to_owned();
+            let patience = patience.min(self.inner.settings.patience);
+            let request = format!("mount {owned} {user} {patience:?}");
+            let work = async move { inner.mount(&owned, patience).await };
+            let path = self.inner.mount.run([Key::new("name", name)], request.as_bytes(), deadline, work).await?;
+            if self.inner.check_in(name, user).await? {
+                return Ok(path);
+            }
+            // Its last user ended in between, and took it down.
+        }
     }
 
     /// Says that `user` is done. When nobody else uses it, the volume is unmounted and leaves this node. Success when it was not
@@ -74,13 +83,21 @@ impl Lifecycle {
     }
 
     /// The volume called `name`, on whichever node it was declared; nothing when nobody knows it.
+    ///
+    /// A volume that the driver has listed is there while the driver is away. An error means that it could not be found out.
     pub async fn see(&self, name: &str, deadline: Deadline) -> Result<Option<Seen>> {
         if let Some(known) = self.inner.known(name).await? {
             return self.inner.seen(name, Some(known)).await.map(Some);
         }
-        match self.inner.find_by_name(name, deadline).await? {
-            Some(made) => Ok(Some(Seen { name: name.to_owned(), id: Some(made.id), path: None, since: None, size: None })),
-            None => Ok(None),
+        let of = |id| Some(Seen { name: name.to_owned(), id, path: None, since: None, size: None });
+        match self.inner.find_by_name(name, deadline).await {
+            Ok(Some(made)) => Ok(of(Some(made.id))),
+            Ok(None) => Ok(None),
+            Err(error) if self.inner.listed.has(name) => {
+                tracing::warn!(name, error = error.chain(), "the driver does not answer; it has listed this volume before");
+                Ok(of(None))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -96,7 +113,7 @@ impl Lifecycle {
 }
 
 impl Inner {
-    async fn known(&self, name: &str) -> Result<Option<Known>> {
+    pub(super) async fn known(&self, name: &str) -> Result<Option<Known>> {
         let key = name.to_owned();
         self.ledger(move |ledger| ledger.known(&key)).await
     }
@@ -165,26 +182,26 @@ impl Inner {
         Ok(known)
     }
 
-    async fn mount(&self, name: &str, user: &str) -> Result<PathBuf> {
+    async fn mount(&self, name: &str, patience: Duration) -> Result<PathBuf> {
         let known = match self.known(name).await? {
             Some(known) => known,
             // Declared on another node, or never: what a name alone says.
             None => self.declare(name, docker::claim(name, &BTreeMap::new()).into_result()?.0).await?,
         };
-        match self.bring_up(name, &known, user).await {
+        match self.bring_up(name, &known, patience).await {
             // It was deleted behind our back. The declaration says whether it may be made again.
             Err(error) if error.kind() == Kind::NotFound && known.made.is_some() => {
                 tracing::warn!(name, said = %error, "the volume that this name stood for is gone");
                 let fresh = Known { made: None, ..known };
                 self.put_known(name, &fresh).await?;
                 let known = self.declare(name, fresh.claim).await?;
-                self.bring_up(name, &known, user).await
+                self.bring_up(name, &known, patience).await
             }
             mounted => mounted,
         }
     }
 
-    async fn bring_up(&self, name: &str, known: &Known, user: &str) -> Result<PathBuf> {
+    async fn bring_up(&self, name: &str, known: &Known, patience: Duration) -> Result<PathBuf> {
         let deadline = self.deadline();
         let made = match &known.made {
             Some(made) => made.clone(),
@@ -196,12 +213,13 @@ impl Inner {
             door: Door::Docker,
             name: name.to_owned(),
             claim: known.claim.clone(),
+            patience,
             staging: places.staging,
             asked: None,
         };
         let volume = self.stage(&made, &wanted, deadline).await?;
         directory(places.target.parent().unwrap_or(&places.target)).await?;
-        self.publish(&volume, &places.target, known.claim.read_only, user, deadline).await?;
+        self.publish(&volume, &places.target, known.claim.read_only, None, deadline).await?;
         let shown = self.shown(&places.target);
         if shown != places.target && !known.claim.read_only {
             // REX-Ray made this directory when it mounted (libstorage linux.go); volumes of its users have it.
@@ -217,19 +235,11 @@ impl Inner {
         let Some(made) = &known.made else { return Ok(()) };
         let _guard = self.locks.lock(&made.id).await;
         let places = Places::of(&self.settings.mounts, &made.id);
-        let (staging, user) = (places.staging.clone(), user.to_owned());
-        let left = self
-            .change(&made.id, move |holding| {
-                holding.uses.get_mut(&staging).map(|usage| {
-                    usage.users.remove(&user);
-                    usage.users.len()
-                })
-            })
-            .await?;
-        match left {
-            // Not held at all, or used by somebody else still.
-            None | Some(Some(1..)) => return Ok(()),
-            Some(None | Some(0)) => self.unstage(&made.id, &places.staging, deadline).await?,
+        match self.check_out(&made.id, user).await? {
+            // Used by somebody else still.
+            Some(1..) => return Ok(()),
+            _ if self.holding(&made.id).await?.is_none() => return Ok(()),
+            _ => self.unstage(&made.id, &places.staging, deadline).await?,
         }
         if known.claim.is_scratch() {
             self.driver.delete(&made.id, deadline).await?;
@@ -251,9 +261,7 @@ impl Inner {
         };
         let _guard = self.locks.lock(&made.id).await;
         if let Some(holding) = self.holding(&made.id).await? {
-            if holding.is_used() {
-                return Err(Error::precondition(format!("volume {name} is in use on this node; stop what uses it first")));
-            }
+            self.refuse_if_used(&made.id, name, &holding).await?;
             self.release(&made.id, deadline).await?;
         }
         self.driver.delete(&made.id, deadline).await?;
@@ -262,13 +270,13 @@ impl Inner {
 }
 
 /// Where a volume is mounted for doors that name no path.
-struct Places {
-    staging: PathBuf,
-    target: PathBuf,
+pub(super) struct Places {
+    pub(super) staging: PathBuf,
+    pub(super) target: PathBuf,
 }
 
 impl Places {
-    fn of(mounts: &Path, id: &str) -> Self {
+    pub(super) fn of(mounts: &Path, id: &str) -> Self {
         let folder = mounts.join(folder(id));
         Self { staging: folder.join("staging"), target: folder.join("mount") }
     }

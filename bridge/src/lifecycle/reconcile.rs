@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 impl Lifecycle {
-    /// Releases what nobody has used for the time of grace, takes down the mounts of volumes that were taken from this node, and
+    /// Releases what nobody has used for the time of grace, or nobody who still lives, takes down the mounts of volumes that were taken from this node, and
     /// reports what others have attached here. Volumes that somebody works on at the moment are left for the next time.
     pub async fn reconcile(&self) -> Result<Report> {
         let inner = &self.inner;
@@ -33,6 +33,7 @@ impl Lifecycle {
         let attached = inner.attached(deadline).await?;
         let in_use = if holdings.is_empty() { None } else { inner.in_use().await };
         let mut report = Report::default();
+        inner.free_abandoned(&holdings, &mut report, deadline).await;
         for (id, _) in &holdings {
             let done = inner.reconcile_one(id, attached.as_ref(), in_use.as_ref(), &mut report, deadline).await;
             if let Err(error) = done {
@@ -55,6 +56,7 @@ impl Inner {
             return Ok(None);
         }
         let listed = self.driver.list(deadline).await?;
+        self.listed.replace(listed.iter().filter_map(|entry| entry.volume.as_ref()));
         let pair = |entry: csi::list_volumes_response::Entry| {
             Some((entry.volume?.volume_id, entry.status.map(|status| status.published_node_ids).unwrap_or_default()))
         };

@@ -9,7 +9,7 @@ use crate::ledger::Made;
 
 /// The key of a volume context under which Hawser says what name a volume was made under. Other drivers that list their volumes
 /// may say it too, or use the name as the id.
-const NAME: &str = "name";
+pub(super) const NAME: &str = "name";
 
 impl Inner {
     /// The volume that `claim` means, made if it may be and is not there. `known` is what it came to before.

@@ -90,6 +90,7 @@ impl Inner {
             door: Door::Isolator,
             name: request.name.clone(),
             claim: request.claim.clone(),
+            patience: self.settings.patience,
             staging: self.settings.mounts.join(folder).join("staging"),
             asked: Some(request.staging.clone()),
         };
@@ -133,7 +134,7 @@ impl Inner {
             staging,
         };
         let user = target.display().to_string();
-        Inner::publish(self, &volume, target, read_only, &user, deadline).await
+        Inner::publish(self, &volume, target, read_only, Some(&user), deadline).await
     }
 
     async fn unpublish_from(&self, name: &str, target: &Path) -> Result<()> {

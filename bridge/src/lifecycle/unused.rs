@@ -2,8 +2,8 @@
 //!
 //! Mesos forgets: what it published from a stale record is never unpublished, and the Unmount of a container that ended while the bridge
 //! was away is not repeated. So the containers of the agent are asked about ([`InUse`]), and what none of them has used for
-//! the time of grace, on two looks at least, is taken down. Only what was for Mesos: a volume that dockerd or a person has mounted is
-//! nobody's business here.
+//! the time of grace, on two looks at least, is taken down, unless a process has it mounted all the same. Only what was for Mesos: a
+//! volume that dockerd or a person has mounted is nobody's business here.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hawser_volume::{Deadline, Result};
 
+use super::users::paths;
 use super::{Inner, Report};
 use crate::ledger::{Door, Holding, Usage, now};
 use crate::mesos::InUse;
@@ -28,7 +29,19 @@ impl Inner {
             })
             .collect::<Vec<_>>()
         };
-        for staging in self.change(id, note).await?.unwrap_or_default() {
+        let over = self.change(id, note).await?.unwrap_or_default();
+        if over.is_empty() {
+            return Ok(());
+        }
+        if let Some(who) = self.tenants(vec![paths(&holding)]).await?.into_iter().flatten().next() {
+            tracing::warn!(
+                volume = id,
+                who,
+                "no container of the agent is known to use this volume, and it is used all the same"
+            );
+            return Ok(());
+        }
+        for staging in over {
             tracing::warn!(volume = id, staging = %staging.display(), "no container uses this volume any more: taking it down");
             self.unstage(id, &staging, deadline).await?;
             report.released.push(id.to_owned());

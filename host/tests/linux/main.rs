@@ -3,6 +3,7 @@
 
 mod binding;
 mod check;
+mod elsewhere;
 mod formatting;
 mod growing;
 mod holding;

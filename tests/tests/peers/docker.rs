@@ -12,10 +12,12 @@
 //! # What it makes of the answer
 //! - A refusal of `Create`, `Mount` or `Remove` is shown to the user, with the plugin's words. No `Unmount` follows a refused `Mount`.
 //! - A refusal of `Unmount` is shown to nobody, and the request is not repeated.
-//! - **A refusal of `Get` means that the volume does not exist, whatever the words say: `docker run` then makes an empty volume of
-//!   this name on the local disk, and the container writes there.** Docker is kept from that only by no answer at all.
+//! - **A refusal of `Get` means that the volume does not exist, whatever its words and its status say: `docker run` then makes an empty
+//!   volume of this name on the local disk, and the container writes there.** Docker is kept from that only by no answer at all.
 //! - No connection, or one that is closed without an answer: it asks again after 1, 2, 4 and 8 s, then the command fails, and no
-//!   local volume is made (seen, not waited for here). **What is asked again after a closed connection has no body**, so no name.
+//!   local volume is made. **What is asked again after a closed connection has no body**, so no name.
+//! - Even so, a name that this dockerd has never heard of, and that comes without `--volume-driver`, becomes a volume on the local disk
+//!   when no driver says that it has it, whether they refuse or are silent. A driver that this dockerd has not used before is not asked.
 //! - A `Mount` and a `Create` are waited for for two minutes, everything else for one (moby: volume/drivers/proxy.go; not waited for
 //!   here).
 //!
@@ -23,12 +25,18 @@
 //! - The plugin: nothing; the next request finds it or tries again.
 //! - dockerd: containers go on until it is back, then it ends them. For those that it does not start again **no `Unmount` ever
 //!   comes**; those that it starts again are mounted a second time with the ID that they had, and unmounted once.
+//! - dockerd with `live-restore`: containers go on; there is no second `Mount`, and `Unmount` with the ID that they had when they end.
+//!   For those that end while it is away no `Unmount` ever comes.
+//! - `Plugin.Activate` comes when dockerd first needs a plugin: at its start if it remembers a volume of it, and else with the
+//!   first request. It says nothing about which containers live.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use hawser_tests::docker::Docker;
 use hawser_tests::output::Output;
+use hawser_tests::poll::until;
 use hawser_tests::{Workspace, image};
 use serde_json::Value;
 
@@ -149,6 +157,62 @@ async fn what_docker_makes_of_refusals() {
     setting.run("-v v1:/data", "echo hello > /data/misplaced").await.well();
     assert!(setting.workspace.path().join("docker/data/volumes/v1/_data/misplaced").exists(), "not on the local disk");
     assert_eq!(setting.asked(), [] as [&str; 0]);
+    setting.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_silence_keeps_docker_from_the_local_disk() {
+    let setting = Setting::new().await;
+    let local = |volume: &str| setting.workspace.path().join("docker/data/volumes").join(volume).exists();
+    for volume in ["v1", "v2"] {
+        setting.docker(&format!("volume create --driver driver {volume}")).await.well();
+    }
+    setting.plugin.refuse_with_status(404);
+    setting.plugin.refuse("VolumeDriver.Get", "there is no such volume");
+    setting.run("-v v1:/data", "true").await.well();
+    assert!(local("v1"));
+    setting.plugin.refuse("", "");
+    setting.plugin.fall_silent("VolumeDriver.Get");
+    setting.asked();
+    let (known, unknown, driver) = tokio::join!(
+        setting.run("-v v2:/data", "true"),
+        setting.run("-v never-heard-of:/data", "true"),
+        setting.run("--volume-driver driver -v v3:/data", "true"),
+    );
+    let said = known.badly();
+    assert!(said.contains("error while checking if volume \"v2\" exists in driver \"driver\""), "{said}");
+    unknown.well();
+    driver.badly();
+    assert!(!local("v2") && local("never-heard-of") && !local("v3"));
+    assert_eq!(setting.asked(), ["Create v3"]);
+    setting.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_may_outlive_their_engine() {
+    let (traces, workspace) = (Traces::now(), Workspace::new());
+    let docker = Docker::start_with(&workspace, &[], r#"{"live-restore": true}"#).await;
+    let plugin = VolumePlugin::start(&docker.plugins().join("driver.sock"), &workspace.directory("volumes"));
+    let mut setting = Setting { docker, plugin, workspace, traces };
+    setting.docker("volume create --driver driver v1").await.well();
+    setting.start("lives", "-v v1:/data").await;
+    setting.docker("volume create --driver driver v2").await.well();
+    let shell = "until [ -e /data/may-end ]; do sleep 0.02; done";
+    let line = ["run", "--detach", "--network", "none", "-v", "v2:/data", image::NAME, "sh", "-c", shell];
+    setting.docker.run(&line).await.well();
+    let ids: Vec<(String, String)> = setting.plugin.asked().iter().filter_map(mount).collect();
+    setting.docker.kill_process();
+    fs::write(setting.plugin.volume("v2").join("may-end"), "").unwrap();
+    let lives = || Command::new("pgrep").args(["--full", "until .* -e /data/may-end"]).output().unwrap().status.success();
+    until("the end of the container", || (!lives()).then_some(()));
+    setting.docker.start_again().await;
+    let asked = setting.plugin.asked();
+    assert_eq!(asked[0].path, "Plugin.Activate");
+    assert!(asked.iter().all(|asked| mount(asked).is_none()));
+    setting.docker("exec lives ls /data").await.well();
+    setting.docker("rm --force lives").await.well();
+    let unmounts: Vec<(String, String)> = setting.plugin.asked().iter().filter_map(mount).collect();
+    assert_eq!(unmounts, [("Unmount".to_owned(), ids[0].1.clone())]);
     setting.finish();
 }
 

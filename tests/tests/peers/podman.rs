@@ -15,7 +15,7 @@
 //! - A refusal of `Get` makes `volume rm` forget the volume, and the plugin is not asked to remove it.
 //! - No connection: the command fails at once.
 //! - **It waits for 5 s only** (`volume_plugin_timeout`), also for `Mount`. Then the container does not start, and no `Unmount`
-//!   follows. Whoever is slower has to be quicker the second time.
+//!   follows. Whoever is slower has to be quicker the second time. An `Unmount` that is answered later counts as refused.
 
 use std::fs;
 use std::time::Duration;
@@ -144,5 +144,15 @@ async fn podman_does_not_wait_long() {
     assert_eq!(setting.asked(), ["Mount v1"]);
     setting.podman("volume rm v1").await.well();
     assert_eq!(setting.asked(), ["Get v1", "Remove v1"]);
+    setting.podman("volume create --driver driver v2").await.well();
+    setting.plugin.delay("VolumeDriver.Unmount", Duration::from_millis(5500));
+    assert_eq!(setting.run("-v v2:/data", "true").await.well(), "");
+    setting.plugin.delay("VolumeDriver.Unmount", Duration::ZERO);
+    setting.asked();
+    setting.run("-v v2:/data", "true").await.well();
+    assert_eq!(setting.asked(), [] as [&str; 0], "the volume is taken for mounted");
+    // A mount point that is gone is an error to its container.
+    fs::remove_dir(setting.plugin.volume("v2")).unwrap();
+    setting.run("-v v2:/data", "true").await.badly();
     setting.finish();
 }

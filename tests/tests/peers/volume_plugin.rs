@@ -41,6 +41,8 @@ struct State {
     refusal: Option<(String, String)>,
     delay: Option<(String, Duration)>,
     hang_up: Option<String>,
+    silence: Option<String>,
+    status: Option<StatusCode>,
 }
 
 /// The plugin.
@@ -77,21 +79,21 @@ impl VolumePlugin {
                 body: serde_json::from_slice(&bytes).unwrap_or_default(),
                 headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
             };
-            let (delay, answer) = {
+            let (delay, answer, status) = {
                 let mut state = state.lock().unwrap();
                 state.asked.push(asked.clone());
-                if state.hang_up.take_if(|path| *path == asked.path).is_some() {
+                if state.hang_up.take_if(|path| *path == asked.path).is_some() || state.silence.as_ref() == Some(&asked.path) {
                     drop(state);
                     // The end of the task closes the connection; this is a panic that says nothing.
                     resume_unwind(Box::new(()));
                 }
                 let delay = state.delay.as_ref().filter(|(path, _)| *path == asked.path).map(|(_, time)| *time);
-                (delay, state.answer(&asked, &directory))
+                (delay, state.answer(&asked, &directory), state.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
             };
             tokio::time::sleep(delay.unwrap_or_default()).await;
             match answer {
                 Ok(value) => (StatusCode::OK, value.to_string()),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"Err": error}).to_string()),
+                Err(error) => (status, json!({"Err": error}).to_string()),
             }
         });
         runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -115,6 +117,16 @@ impl VolumePlugin {
     /// Has every request for `path` refused with these words.
     pub fn refuse(&self, path: &str, words: &str) {
         self.state.lock().unwrap().refusal = Some((path.to_owned(), words.to_owned()));
+    }
+
+    /// Has what is refused from now on refused with another status than 500.
+    pub fn refuse_with_status(&self, status: u16) {
+        self.state.lock().unwrap().status = Some(StatusCode::from_u16(status).unwrap());
+    }
+
+    /// Closes the connection instead of answering any request for `path`.
+    pub fn fall_silent(&self, path: &str) {
+        self.state.lock().unwrap().silence = Some(path.to_owned());
     }
 
     /// Closes the connection instead of answering the next request for `path`, as if the plugin was killed meanwhile.
