@@ -6,7 +6,7 @@ use std::time::Duration;
 use hawser_volume::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::mesos::Masters;
+use crate::mesos::{Endpoint, Masters};
 use crate::policy::Takeover;
 
 /// How the bridge of this agent works.
@@ -40,6 +40,9 @@ pub struct BridgeConfig {
     /// The Mesos master, or the list of them: `http://master:5050`. Without one no volume is taken from another node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_master: Option<Masters>,
+    /// The Mesos agent of this machine, which is asked what its containers use. Default: `http://127.0.0.1:5051`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesos_agent: Option<Endpoint>,
     /// A file with the bridge's credential for Mesos, `{"principal": "…", "secret": "…"}`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_credential: Option<PathBuf>,
@@ -67,6 +70,7 @@ impl Default for BridgeConfig {
             root_path: None,
             takeover: Takeover::AgentGone,
             mesos_master: None,
+            mesos_agent: None,
             mesos_credential: None,
             mesos_ca: None,
             wait_for_holder: Interval(Duration::from_secs(30)),

@@ -17,6 +17,7 @@ macro_rules! rpc {
 }
 
 mod ask;
+mod left;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -175,14 +176,15 @@ impl Driver {
         calling("NodeStageVolume", &volume.id, deadline, request, call).await.map(drop)
     }
 
-    /// NodeUnstageVolume; nothing to do for a driver without it.
+    /// NodeUnstageVolume; nothing to do for a driver without it. `Internal` when a mount is left there all the same.
     pub async fn unstage(&self, id: &str, staging: &std::path::Path, deadline: Deadline) -> Result<()> {
         if !self.can.stage {
             return Ok(());
         }
         let request = csi::NodeUnstageVolumeRequest { volume_id: id.to_owned(), staging_target_path: text(staging)? };
         let call = rpc!(self.node(), node_unstage_volume);
-        gone_is_done(calling("NodeUnstageVolume", id, deadline, request, call).await.map(drop))
+        gone_is_done(calling("NodeUnstageVolume", id, deadline, request, call).await.map(drop))?;
+        left::nothing_at(staging, &self.name, "NodeUnstageVolume").await
     }
 
     /// NodePublishVolume at `target`.
@@ -201,11 +203,12 @@ impl Driver {
         calling("NodePublishVolume", &volume.id, deadline, request, call).await.map(drop)
     }
 
-    /// NodeUnpublishVolume from `target`.
+    /// NodeUnpublishVolume from `target`. `Internal` when a mount is left there all the same.
     pub async fn unpublish(&self, id: &str, target: &std::path::Path, deadline: Deadline) -> Result<()> {
         let request = csi::NodeUnpublishVolumeRequest { volume_id: id.to_owned(), target_path: text(target)? };
         let call = rpc!(self.node(), node_unpublish_volume);
-        gone_is_done(calling("NodeUnpublishVolume", id, deadline, request, call).await.map(drop))
+        gone_is_done(calling("NodeUnpublishVolume", id, deadline, request, call).await.map(drop))?;
+        left::nothing_at(target, &self.name, "NodeUnpublishVolume").await
     }
 
     /// The nodes that have a volume; nothing when the driver cannot tell.

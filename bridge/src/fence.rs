@@ -105,8 +105,20 @@ impl Fence {
     /// Whether `policy` lets `volume` be taken from `holder` now, and why not. Changes nothing, but that an agent which is asked
     /// about under `unreachable-after` is watched from now on.
     pub async fn judge(&self, volume: &str, policy: Takeover, holder: &Holder) -> Decision {
-        let evidence = self.gather(volume, policy, holder).await;
-        decide(policy, holder, &evidence, Moment::now())
+        let mut evidence = self.gather(volume, policy, holder).await;
+        let decision = decide(policy, holder, &evidence, Moment::now());
+        let is_alive = matches!(&decision, Decision::Refuse(refusal) if refusal.why == Why::Alive);
+        if !is_alive || holder.task.is_some() {
+            return decision;
+        }
+        match self.task_of(volume, holder).await {
+            // The same once more, with words that help its reader further.
+            Some(task) => {
+                evidence.holder.task = Some(task);
+                decide(policy, &evidence.holder, &evidence, Moment::now())
+            }
+            None => decision,
+        }
     }
 
     /// Takes `volume` from whoever has it, if `policy` allows it: on return it is detached from them, and the former holder is

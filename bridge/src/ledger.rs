@@ -9,6 +9,8 @@
 //! Entries are JSON.
 
 mod holding;
+#[cfg(test)]
+mod round_trip;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -22,13 +24,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use holding::now;
-pub use holding::{Door, Holding, Known, Made, Usage};
+pub use holding::{Door, Holding, Known, Made, Placeholder, Usage};
 
 /// Declared volumes, by the names that doors know them by.
 const KNOWN: TableDefinition<'_, &str, &str> = TableDefinition::new("known");
 
 /// Volumes that this node holds, by CSI volume id.
 const HOLDINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("holdings");
+
+/// What was staged in word only, by the staging path that was asked for.
+const PLACEHOLDERS: TableDefinition<'_, &str, &str> = TableDefinition::new("placeholders");
 
 /// The takeovers of late, and which agents were seen where: each under its key of this table.
 const TAKEOVERS: TableDefinition<'_, &str, &str> = TableDefinition::new("takeovers");
@@ -77,6 +82,7 @@ impl Ledger {
             }
             write.open_table(KNOWN).map_err(|error| self.failed(error.into()))?;
             write.open_table(HOLDINGS).map_err(|error| self.failed(error.into()))?;
+            write.open_table(PLACEHOLDERS).map_err(|error| self.failed(error.into()))?;
             write.open_table(TAKEOVERS).map_err(|error| self.failed(error.into()))?;
             found
         };
@@ -122,19 +128,46 @@ impl Ledger {
     /// Changes what this node holds of the volume `id`: `change` gets what is there and leaves what shall be there. Nobody else
     /// changes anything in between.
     pub fn change_holding<T>(&self, id: &str, change: impl FnOnce(&mut Option<Holding>) -> T) -> Result<T> {
+        self.change(HOLDINGS, id, change)
+    }
+
+    /// What was staged in word only at `staging`.
+    pub fn placeholder(&self, staging: &str) -> Result<Option<Placeholder>> {
+        self.get(PLACEHOLDERS, staging)
+    }
+
+    /// Everything that was staged in word only, by staging path.
+    pub fn placeholders(&self) -> Result<Vec<(String, Placeholder)>> {
+        self.all(PLACEHOLDERS)
+    }
+
+    /// Changes what was staged in word only at `staging`, as [`Ledger::change_holding`] does.
+    pub fn change_placeholder<T>(&self, staging: &str, change: impl FnOnce(&mut Option<Placeholder>) -> T) -> Result<T> {
+        self.change(PLACEHOLDERS, staging, change)
+    }
+
+    fn change<E, T>(
+        &self,
+        table: TableDefinition<'_, &str, &str>,
+        key: &str,
+        change: impl FnOnce(&mut Option<E>) -> T,
+    ) -> Result<T>
+    where
+        E: Clone + PartialEq + Serialize + DeserializeOwned,
+    {
         let write = self.database.begin_write().map_err(|error| self.failed(error.into()))?;
         let result = {
-            let mut table = write.open_table(HOLDINGS).map_err(|error| self.failed(error.into()))?;
-            let found = table.get(id).map_err(|error| self.failed(error.into()))?;
-            let before: Option<Holding> = found.map(|text| self.parse(id, text.value())).transpose()?;
+            let mut table = write.open_table(table).map_err(|error| self.failed(error.into()))?;
+            let found = table.get(key).map_err(|error| self.failed(error.into()))?;
+            let before: Option<E> = found.map(|text| self.parse(key, text.value())).transpose()?;
             let mut after = before.clone();
             let result = change(&mut after);
             if after == before {
                 return Ok(result);
             }
             match &after {
-                Some(holding) => table.insert(id, self.write(id, holding)?.as_str()).map(drop),
-                None => table.remove(id).map(drop),
+                Some(entry) => table.insert(key, self.write(key, entry)?.as_str()).map(drop),
+                None => table.remove(key).map(drop),
             }
             .map_err(|error| self.failed(error.into()))?;
             result

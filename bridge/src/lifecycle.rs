@@ -25,12 +25,14 @@ mod reconcile;
 mod release;
 mod resolve;
 mod staged;
+mod stale;
+mod unused;
 mod users;
 mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hawser_volume::queue::{Calls, Queue};
 use hawser_volume::{Deadline, Result};
@@ -38,6 +40,7 @@ use hawser_volume::{Deadline, Result};
 use crate::driver::Driver;
 use crate::fence::Fence;
 use crate::ledger::Ledger;
+use crate::mesos::Agent;
 use crate::policy::Takeover;
 use listed::Listed;
 use locks::Locks;
@@ -66,6 +69,8 @@ pub struct Settings {
     pub takeover: Takeover,
     /// The boot of this machine.
     pub boot: String,
+    /// The Mesos agent of this machine, and when the machine was started.
+    pub agent: Option<(Agent, SystemTime)>,
 }
 
 /// The lives of this node's volumes. Cheap to clone.

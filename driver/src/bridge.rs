@@ -9,8 +9,9 @@ use hawser_bridge::door::docker;
 use hawser_bridge::door::isolator::Isolator;
 use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, NoWitness, Taker, watch};
 use hawser_bridge::lifecycle::{Reach, Settings, Tenants};
+use hawser_bridge::mesos::agent::AGENT_PATIENCE;
 use hawser_bridge::mesos::master::Patience;
-use hawser_bridge::mesos::{Credential, Http, HttpOptions, Master};
+use hawser_bridge::mesos::{Agent, Credential, Http, HttpOptions, Master};
 use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
 use hawser_host::{Host, Linux, elsewhere, machine};
 use hawser_proto::csi::identity_server::IdentityServer;
@@ -33,6 +34,9 @@ const WORK: Duration = Duration::from_secs(900);
 /// How long work may go on after the bridge was told to stop.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Where the agent of this machine listens, unless it was told otherwise (`--port`).
+const LOCAL_AGENT: &str = "http://127.0.0.1:5051";
+
 /// Runs the bridge until `stop` is ready. Mounts stay as they are: a task does not notice that its bridge is restarted.
 pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     let bridge = &config.bridge;
@@ -43,7 +47,8 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
     };
     let driver = connect(bridge, own.as_ref().map(|own| own.socket.as_path())).await?;
     tracing::info!(driver = driver.name, version = driver.version, node = driver.node_id, can = ?driver.can, "connected to the driver");
-    let fence = fence(bridge, &driver, &ledger).await?;
+    let http = http(bridge)?;
+    let fence = fence(bridge, &http, &driver, &ledger).await?;
     let settings = Settings {
         takeover: bridge.takeover,
         mounts: bridge.mounts.clone(),
@@ -52,6 +57,7 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
         patience: bridge.wait_for_holder.0,
         grace: bridge.grace.0,
         boot: machine::boot_id()?,
+        agent: Some((agent(bridge, http)?, machine::booted_at()?)),
     };
     let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), Arc::new(Containers), settings);
     reconcile(&lifecycle).await;
@@ -108,27 +114,38 @@ async fn connect(bridge: &BridgeConfig, own: Option<&Path>) -> Result<Driver> {
 }
 
 /// The judge of whether a volume may be taken from another node; nothing without a master that could be asked.
-async fn fence(bridge: &BridgeConfig, driver: &Driver, ledger: &Ledger) -> Result<Option<Arc<Fence>>> {
+async fn fence(bridge: &BridgeConfig, http: &Http, driver: &Driver, ledger: &Ledger) -> Result<Option<Arc<Fence>>> {
     let Some(masters) = bridge.mesos_master.clone() else { return Ok(None) };
-    let options = HttpOptions {
-        credential: bridge.mesos_credential.clone().map(Credential::Basic),
-        ca_file: bridge.mesos_ca.clone(),
-        ..HttpOptions::default()
-    };
-    let http = Http::new(options).map_err(|error| error.while_doing("bridge.mesos-ca"))?;
     let node = driver.node_id.parse().map_err(|error: Error| error.while_doing("the id of this node"))?;
+    let reach = Arc::new(Reach { driver: driver.clone(), ledger: ledger.clone() });
     let parts = FenceParts {
         taker: Taker { node, agent: None },
         master: Master::new(http.clone(), masters, Patience::default()),
-        http,
+        http: http.clone(),
         backend: Arc::new(NoWitness),
-        holders: Arc::new(Reach(driver.clone())),
-        detach: Arc::new(Reach(driver.clone())),
+        holders: reach.clone(),
+        detach: reach,
         store: Arc::new(ledger.clone()),
         limit: Limit::default(),
         audit: Arc::new(Audit::new(bridge.state.join("takeovers.jsonl"))),
     };
     Fence::new(parts).await.map(Some)
+}
+
+/// The agent of this machine.
+fn agent(bridge: &BridgeConfig, http: Http) -> Result<Agent> {
+    let address = bridge.mesos_agent.clone().map_or_else(|| LOCAL_AGENT.parse(), Ok)?;
+    Ok(Agent::new(http, address, AGENT_PATIENCE))
+}
+
+/// With which Mesos is asked.
+fn http(bridge: &BridgeConfig) -> Result<Http> {
+    let options = HttpOptions {
+        credential: bridge.mesos_credential.clone().map(Credential::Basic),
+        ca_file: bridge.mesos_ca.clone(),
+        ..HttpOptions::default()
+    };
+    Http::new(options).map_err(|error| error.while_doing("bridge.mesos-ca"))
 }
 
 async fn reconcile(lifecycle: &Lifecycle) {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use hawser_volume::{Error, Filesystem, Kind, Result};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::device::{Device, DeviceNumber};
 use crate::errno::{self, Attempt};
@@ -74,6 +74,21 @@ pub fn bind(source: &Path, target: &Target, options: &MountOptions) -> Result<()
     // A copy of a shared mount (where systemd is, every mount is one) is in its group: what somebody mounts on the target would appear
     // at the source, and nobody could tell the two from one mount that is seen in two places.
     ioctl::mount_make_private(&mount, options.attributes(), options.cleared()).attempt(what)?;
+    attach(&mount, target)
+}
+
+/// Mounts an empty filesystem at `target` that takes no data: whoever should come to use it is told so by the kernel (`EROFS`), in
+/// place of writing into the directory below.
+pub fn empty(target: &Target) -> Result<()> {
+    let what = || format!("mount an empty filesystem at {}", target.path().display());
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).attempt(what)?;
+    for (key, value) in [(c"source", c"hawser"), (c"size", c"4k"), (c"mode", c"0555")] {
+        rustix::mount::fsconfig_set_string(&context, key, value).attempt(what)?;
+    }
+    rustix::mount::fsconfig_set_flag(&context, c"ro").attempt(what)?;
+    rustix::mount::fsconfig_create(&context).attempt(what)?;
+    let mount =
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY).attempt(what)?;
     attach(&mount, target)
 }
 

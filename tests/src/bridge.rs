@@ -6,9 +6,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hawser_proto::csi;
 use hawser_proto::csi::node_client::NodeClient;
+use rustix::mount::{UnmountFlags, unmount};
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -16,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::binary::{hawser, hawser_with_faults};
 use crate::client::text;
 use crate::faults::Faults;
-use crate::kernel::{loops_below, mounts_below};
+use crate::kernel::{Mount, loops_below, mounts_below, run};
 use crate::output::Output;
 use crate::process::Process;
 use crate::usage::Usage;
@@ -31,6 +33,7 @@ pub struct Agents {
     workspace: Workspace,
     root: Workspace,
     more: String,
+    own: BTreeMap<String, String>,
 }
 
 impl Agents {
@@ -45,25 +48,72 @@ impl Agents {
     }
 
     fn with(program: fn() -> &'static Path, ground: &Path, more: &[&str]) -> Self {
-        let more = more.iter().map(|line| format!("  {line}\n")).collect();
-        Self { processes: BTreeMap::new(), program, workspace: Workspace::new(), root: Workspace::within(ground), more }
+        let (more, own) = (keys(more), BTreeMap::new());
+        Self { processes: BTreeMap::new(), program, workspace: Workspace::new(), root: Workspace::within(ground), more, own }
     }
 
-    /// Starts the bridge of `agent`, or starts it again.
+    /// Adds `more` to the section `bridge` of this agent's configuration from its next start on.
+    pub fn configure(&mut self, agent: &str, more: &[&str]) {
+        self.own.insert(agent.to_owned(), keys(more));
+    }
+
+    /// Takes the power from the machine of `agent`: its bridge is killed, nothing is mounted or bound any more, and what starts there
+    /// next finds another boot id and the time of that boot. `keep` are mount points that belong to the test.
+    pub fn lose_machine(&mut self, agent: &str, keep: &[PathBuf]) {
+        if let Some(mut process) = self.processes.remove(agent) {
+            process.kill();
+        }
+        let directory = self.workspace.directory(agent);
+        let ours = |mount: &Mount| !keep.contains(&mount.point);
+        let devices: Vec<String> = mounts_below(&directory).into_iter().filter(ours).map(|mount| mount.source).collect();
+        while let Some(mount) = mounts_below(&directory).into_iter().rfind(ours) {
+            unmount(&mount.point, UnmountFlags::NOFOLLOW).unwrap();
+        }
+        for bound in loops_below(self.root.path()) {
+            if devices.iter().any(|device| Path::new(device) == bound.device) {
+                run("losetup", &["--detach", &text(&bound.device)]);
+            }
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        fs::write(directory.join("stat"), format!("btime {now}\n")).unwrap();
+        fs::copy("/proc/sys/kernel/random/uuid", directory.join("boot_id")).unwrap();
+    }
+
+    /// What starts a program of `agent`: on a machine that was lost once it sees that machine's boot.
+    fn command(&self, agent: &str) -> Command {
+        let place = |name: &str| self.workspace.path().join(agent).join(name);
+        if !place("boot_id").exists() {
+            return Command::new((self.program)());
+        }
+        // Nothing but these two files is its own: its mounts are seen by everybody, as those of any bridge.
+        let script = "mount --make-private /proc && mount --bind \"$1\" /proc/sys/kernel/random/boot_id && mount --bind \"$2\" /proc/stat && \
+                      shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "unchanged", "sh", "-c", script, "sh"]);
+        command.arg(place("boot_id")).arg(place("stat")).arg((self.program)());
+        command
+    }
+
+    /// Starts the bridge of `agent`, or stops it in good order and starts it again.
     pub async fn start(&mut self, agent: &str) {
+        if let Some(mut process) = self.processes.remove(agent) {
+            let status = process.terminate();
+            assert!(status.success(), "{agent} ended with {status}:\n{}", process.tail());
+        }
         let place = |name: &str| self.workspace.directory(agent).join(name);
         let config = place("config.yaml");
         let text = format!(
-            "backends:\n  local:\n    type: local\n    root: {}\n    overcommit: 1000\nbridge:\n  state: {}\n  mounts: {}\n  docker-socket: {}\n  isolator-socket: {}\n{}",
+            "backends:\n  local:\n    type: local\n    root: {}\n    overcommit: 1000\nbridge:\n  state: {}\n  mounts: {}\n  docker-socket: {}\n  isolator-socket: {}\n{}{}",
             self.root.path().display(),
             place("state").display(),
             place("mounts").display(),
             place("plugins/hawser.sock").display(),
             place("isolator.sock").display(),
-            self.more
+            self.more,
+            self.own.get(agent).map_or("", String::as_str)
         );
         fs::write(&config, text).unwrap();
-        let mut command = Command::new((self.program)());
+        let mut command = self.command(agent);
         command.args(["bridge", "--node-id", agent, "--config"]).arg(&config).env("HAWSER_FAULTS", place("faults"));
         let mut process = Process::spawn(command, &place("isolator.sock"), &place("log"));
         process.wait_until_it_answers().await;
@@ -112,6 +162,11 @@ impl Agents {
         let loops = loops_below(self.root.path());
         assert!(loops.is_empty(), "left bound: {loops:#?}");
     }
+}
+
+/// Keys of a section.
+fn keys(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("  {line}\n")).collect()
 }
 
 /// The doors of one agent.

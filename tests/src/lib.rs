@@ -17,6 +17,7 @@ pub mod binary;
 pub mod bridge;
 pub mod cgroup;
 pub mod client;
+pub mod cluster;
 pub mod conformance;
 pub mod content;
 pub mod daemon;

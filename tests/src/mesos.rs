@@ -10,6 +10,7 @@ pub mod http;
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use agent::Agent;
@@ -36,6 +37,8 @@ pub struct Options {
     /// Directories below which the agents and their containers see mounts; those of later too if they are
     /// [shared](crate::enclosure::share).
     pub seen: Vec<PathBuf>,
+    /// The CSI node that each agent is, which it tells the master as its attribute `csi_node`.
+    pub nodes: Vec<&'static str>,
     /// More flags, as variables: `MESOS_…` and their values.
     pub flags: Vec<(&'static str, String)>,
 }
@@ -67,6 +70,7 @@ impl Default for Options {
             dvdcli: None,
             csi_plugins: Vec::new(),
             seen: Vec::new(),
+            nodes: Vec::new(),
             flags: Vec::new(),
         }
     }
@@ -162,6 +166,16 @@ impl Mesos {
             self.agents().await.iter().any(|known| known["active"] == true && known["pid"] == *pid).then_some(())
         })
         .await;
+    }
+
+    /// Stops the master where it is: it takes connections and says nothing. [`Mesos::go_on`] ends it.
+    pub fn stop(&self) {
+        self.master.signal(Signal::STOP);
+    }
+
+    /// Ends [`Mesos::stop`].
+    pub fn go_on(&self) {
+        self.master.signal(Signal::CONT);
     }
 
     /// Tells the master that an agent will never come back.

@@ -13,7 +13,7 @@ use super::holder::Holder;
 use super::moment::Moment;
 use super::sightings::{Remembered, Sightings, least_dead};
 use crate::mesos::agent::AGENT_PATIENCE;
-use crate::mesos::{Agent, AgentId, AgentInfo, MasterView, Standing};
+use crate::mesos::{Agent, AgentId, AgentInfo, Endpoint, MasterView, Standing};
 use crate::policy::Takeover;
 
 /// How many agents of one node are asked.
@@ -91,15 +91,34 @@ impl Fence {
         says.into_iter().map(|says| Statement { source: format!("master {}", view.leader), asked, says }).collect()
     }
 
-    /// Asks the holder's agents themselves, where their addresses are on record or were seen. Without a credential: the addresses are
-    /// what agents say of themselves.
-    async fn ask_agents(&self, holder: &Holder) -> Vec<Statement> {
+    /// The holder's agents, where their addresses are on record or were seen.
+    fn agents_of(&self, holder: &Holder) -> Vec<(AgentId, Endpoint)> {
         let mut agents = match (&holder.agent, &holder.agent_address) {
             (Some(agent), Some(address)) => vec![(agent.clone(), address.clone())],
             (Some(_), None) => Vec::new(),
             (None, _) => self.sightings.lock().unwrap_or_else(PoisonError::into_inner).addresses(&holder.node),
         };
         agents.truncate(ASKED_MAX);
+        agents
+    }
+
+    /// The task that has `volume` on a live holder's node, as far as its agent tells. Only words for people come of it.
+    pub(super) async fn task_of(&self, volume: &str, holder: &Holder) -> Option<String> {
+        let names = self.parts.holders.names(volume).await;
+        for (_, address) in self.agents_of(holder) {
+            let agent = Agent::new(self.parts.http.anonymous(), address, AGENT_PATIENCE);
+            let Ok(view) = agent.view().await else { continue };
+            let user = view.uses.into_iter().find(|one| names.iter().any(|name| one.volume.name() == name));
+            if let Some(task) = user.and_then(|user| user.task.or(user.executor)) {
+                return Some(task);
+            }
+        }
+        None
+    }
+
+    /// Asks the holder's agents themselves. Without a credential: the addresses are what agents say of themselves.
+    async fn ask_agents(&self, holder: &Holder) -> Vec<Statement> {
+        let agents = self.agents_of(holder);
         let asked = Moment::now();
         let mut answers = JoinSet::new();
         for (id, address) in agents {

@@ -55,6 +55,11 @@ impl BackendWitness for NoWitness {
 pub trait HolderWitness: Send + Sync {
     /// Who has `volume` now, not from a cache; nothing when it is free. Asked twice in a takeover.
     async fn holder(&self, volume: &str) -> Result<Option<Holder>>;
+
+    /// What tasks may call `volume` when they declare it. Only words for people come of it.
+    async fn names(&self, volume: &str) -> Vec<String> {
+        vec![volume.to_owned()]
+    }
 }
 
 /// The call that detaches a volume.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::VolumeClaim;
 use crate::driver::Context;
+use crate::mesos::AgentId;
 
 /// A volume that was declared under a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,34 @@ pub struct Usage {
     /// The door has unstaged it meanwhile; it is not to be published before it is staged again.
     #[serde(default)]
     pub withdrawn: bool,
+    /// The Mesos agent whose containers it is for, once that is known. What is for somebody else is not ended for want of a
+    /// container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Since when no container of that agent uses it, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_since: Option<u64>,
+}
+
+impl Usage {
+    /// A use by nobody yet.
+    pub fn new(door: Door, name: String, asked: Option<PathBuf>) -> Self {
+        let (targets, users) = (BTreeSet::new(), BTreeSet::new());
+        Self { door, name, targets, users, asked, withdrawn: false, agent: None, unused_since: None }
+    }
+}
+
+/// What Mesos has been told is staged and is not: nobody uses it ([`crate::lifecycle`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placeholder {
+    /// The volume that was asked for, in the words of who asked.
+    pub name: String,
+    /// The boot in which it was asked for; what was mounted in another one is no more.
+    pub boot: String,
+    /// Where an empty filesystem is mounted, or may be.
+    #[serde(default)]
+    pub targets: BTreeSet<PathBuf>,
 }
 
 impl Holding {
@@ -104,6 +133,7 @@ impl Holding {
             boot.clone_into(&mut self.boot);
             for usage in self.uses.values_mut() {
                 usage.users.clear();
+                usage.unused_since = None;
             }
             self.settle();
         }

@@ -1,6 +1,5 @@
 //! What this node holds, as the ledger has it, and how it comes to hold it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,15 +67,10 @@ impl Inner {
             let holding = there.get_or_insert_with(|| Holding::about_to_attach(&boot));
             holding.survive(&boot);
             holding.context = context;
-            let usage = holding.uses.entry(wanted.staging).or_insert_with(|| Usage {
-                door: wanted.door,
-                name: wanted.name,
-                targets: BTreeSet::new(),
-                users: BTreeSet::new(),
-                asked: wanted.asked,
-                withdrawn: false,
-            });
+            let new = || Usage::new(wanted.door, wanted.name, wanted.asked);
+            let usage = holding.uses.entry(wanted.staging).or_insert_with(new);
             usage.withdrawn = false;
+            usage.unused_since = None;
             is_new
         };
         self.ledger(move |ledger| ledger.change_holding(&key, intend)).await

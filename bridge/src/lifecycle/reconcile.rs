@@ -8,6 +8,7 @@ use hawser_volume::{Deadline, Kind, Result};
 
 use super::{Inner, Lifecycle};
 use crate::ledger::{Holding, now};
+use crate::mesos::InUse;
 
 /// What [`Lifecycle::reconcile`] found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,10 +31,11 @@ impl Lifecycle {
         let deadline = inner.deadline();
         let holdings = inner.ledger(|ledger| ledger.holdings()).await?;
         let attached = inner.attached(deadline).await?;
+        let in_use = if holdings.is_empty() { None } else { inner.in_use().await };
         let mut report = Report::default();
         inner.free_abandoned(&holdings, &mut report, deadline).await;
         for (id, _) in &holdings {
-            let done = inner.reconcile_one(id, attached.as_ref(), &mut report, deadline).await;
+            let done = inner.reconcile_one(id, attached.as_ref(), in_use.as_ref(), &mut report, deadline).await;
             if let Err(error) = done {
                 tracing::warn!(volume = id, error = error.chain(), "could not bring the volume into order; trying again later");
                 report.failed.insert(id.clone(), error.chain());
@@ -65,6 +67,7 @@ impl Inner {
         &self,
         id: &str,
         attached: Option<&BTreeMap<String, Vec<String>>>,
+        in_use: Option<&InUse>,
         report: &mut Report,
         deadline: Deadline,
     ) -> Result<()> {
@@ -88,6 +91,8 @@ impl Inner {
             tracing::info!(volume = id, "nobody uses this volume any more: releasing it");
             self.release(id, deadline).await?;
             report.released.push(id.to_owned());
+        } else if let Some(in_use) = in_use {
+            self.end_unused(id, in_use, report, deadline).await?;
         }
         Ok(())
     }

@@ -79,6 +79,10 @@ impl Lifecycle {
 impl Inner {
     async fn stage_for(&self, request: &Request) -> Result<()> {
         let deadline = self.deadline();
+        if !self.is_staged(&request.staging).await? && self.is_stale(request).await {
+            return self.stage_in_word(request).await;
+        }
+        self.unstage_in_word(&request.staging).await?;
         let made = self.resolve(&request.claim, None, deadline).await?;
         let _guard = self.locks.lock(&made.id).await;
         let folder = folder(&format!("{}\n{}", made.id, request.staging.display()));
@@ -95,6 +99,9 @@ impl Inner {
 
     async fn publish_for(&self, request: &Request, target: &Path, read_only: bool) -> Result<()> {
         let deadline = self.deadline();
+        if self.publish_in_word(&request.staging, target).await? {
+            return Ok(());
+        }
         let id = self.staged_for(&request.staging).await?.ok_or_else(|| {
             Error::precondition(format!(
                 "volume {} is not staged at {}; NodeStageVolume comes first",
@@ -132,6 +139,9 @@ impl Inner {
 
     async fn unpublish_from(&self, name: &str, target: &Path) -> Result<()> {
         let deadline = self.deadline();
+        if self.unpublish_in_word(target).await? {
+            return Ok(());
+        }
         let holdings = self.ledger(|ledger| ledger.holdings()).await?;
         let Some((id, _)) = holdings.into_iter().find(|(_, holding)| holding.has_target(target)) else {
             // Never published by this bridge. If something is there all the same, the driver takes it away or says why not.
@@ -150,6 +160,9 @@ impl Inner {
 
     async fn unstage_from(&self, name: &str, asked: &Path) -> Result<()> {
         let deadline = self.deadline();
+        if self.unstage_in_word(asked).await? {
+            return Ok(());
+        }
         let Some(id) = self.staged_for(asked).await? else {
             return self.driver.unstage(name, asked, deadline).await.or_else(unknown_is_done);
         };
@@ -162,6 +175,9 @@ impl Inner {
     /// Whether the Unstage of this path is done with noting it: its Stage is still under way, or was never answered. Nothing of the
     /// volume is below Mesos' directories then, and nothing will be before it is staged again.
     async fn withdraw(&self, asked: &Path) -> Result<bool> {
+        if self.is_in_word(asked).await? {
+            return Ok(false);
+        }
         let Some(id) = self.staged_for(asked).await? else { return Ok(false) };
         let asked = asked.to_owned();
         let withdraw = move |holding: &mut Holding| {
@@ -185,6 +201,16 @@ impl Inner {
             Some(())
         };
         self.change(&id, note).await.map(drop)
+    }
+
+    /// Whether a volume is staged for the path `asked`, in this boot, and its caller was told so.
+    async fn is_staged(&self, asked: &Path) -> Result<bool> {
+        let Some(id) = self.staged_for(asked).await? else { return Ok(false) };
+        let holding = self.holding(&id).await?;
+        Ok(holding.is_some_and(|holding| {
+            let usage = holding.staged_for(asked).and_then(|staging| holding.uses.get(staging));
+            usage.is_some_and(|usage| usage.users.contains(STAGED))
+        }))
     }
 
     /// The volume that was staged for the path `asked`.

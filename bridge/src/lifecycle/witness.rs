@@ -28,14 +28,32 @@ pub(super) async fn other_holder(driver: &Driver, id: &str, deadline: Deadline) 
     nodes.pop().map(|node| node.parse::<NodeId>().map(Holder::on)).transpose()
 }
 
-/// A driver, as the fence sees it.
+/// A driver and what this node knows of its volumes, as the fence sees them.
 #[derive(Debug, Clone)]
-pub struct Reach(pub Driver);
+pub struct Reach {
+    /// The driver.
+    pub driver: Driver,
+    /// Under which names its volumes were declared here.
+    pub ledger: Ledger,
+}
 
 #[async_trait]
 impl HolderWitness for Reach {
     async fn holder(&self, volume: &str) -> Result<Option<Holder>> {
-        other_holder(&self.0, volume, Deadline::after(ASK)).await
+        other_holder(&self.driver, volume, Deadline::after(ASK)).await
+    }
+
+    async fn names(&self, volume: &str) -> Vec<String> {
+        let id = volume.to_owned();
+        let declared = self.ledger.apart(move |ledger| {
+            let holding = ledger.holding(&id)?.into_iter().flat_map(|holding| holding.uses.into_values()).map(|usage| usage.name);
+            let known = ledger.all_known()?.into_iter();
+            let known = known.filter(|(_, known)| known.made.as_ref().is_some_and(|made| made.id == id)).map(|(name, _)| name);
+            Ok(holding.chain(known).collect::<Vec<_>>())
+        });
+        let mut names = declared.await.unwrap_or_default();
+        names.push(volume.to_owned());
+        names
     }
 }
 
@@ -43,7 +61,7 @@ impl HolderWitness for Reach {
 impl Detach for Reach {
     async fn detach(&self, warrant: &Warrant) -> Result<()> {
         let node = warrant.node()?.to_string();
-        self.0.detach(warrant.volume(), &node, Deadline::after(DETACH)).await
+        self.driver.detach(warrant.volume(), &node, Deadline::after(DETACH)).await
     }
 }
 

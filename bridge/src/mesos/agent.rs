@@ -73,6 +73,12 @@ impl Agent {
         Ok(get_agent.agent_info.into())
     }
 
+    /// The flags that it was started with, and the defaults of all others, by name.
+    pub async fn flags(&self) -> Result<BTreeMap<String, String>> {
+        let GetFlags { get_flags } = self.call("GET_FLAGS", json!({ "type": "GET_FLAGS" })).await?;
+        Ok(get_flags.flags.into_iter().filter_map(|flag| Some((flag.name, flag.value?))).collect())
+    }
+
     /// What runs on the agent. Tasks are asked for before containers: what starts between the questions is seen by one of them.
     pub async fn view(&self) -> Result<AgentView> {
         let info = self.identity().await?;
@@ -156,6 +162,23 @@ struct GetAgent {
 #[derive(Debug, Deserialize)]
 struct AgentAnswer {
     agent_info: wire::AgentInfo,
+}
+
+#[derive(Debug, Deserialize)]
+struct GetFlags {
+    get_flags: FlagsAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+struct FlagsAnswer {
+    flags: Vec<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Flag {
+    name: String,
+    /// Absent for a flag that has no value.
+    value: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

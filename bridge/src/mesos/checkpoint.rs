@@ -11,6 +11,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use hawser_volume::{Error, Result};
 use prost::Message;
@@ -34,6 +35,8 @@ pub struct Noted {
     pub container: ContainerId,
     /// The volume.
     pub volume: DeclaredVolume,
+    /// When it was noted.
+    pub at: SystemTime,
 }
 
 /// What `docker/volume` noted in `directory`, in the order of the containers.
@@ -71,8 +74,8 @@ fn notes(directory: &Path, read: impl Fn(&[u8]) -> Result<Vec<DeclaredVolume>, S
         let entry = entry.map_err(|error| failed(directory, error))?;
         let name = entry.file_name();
         let path: PathBuf = entry.path().join("volumes");
-        let bytes = match contents(&path) {
-            Ok(bytes) => bytes,
+        let (bytes, at) = match contents(&path) {
+            Ok(contents) => contents,
             // The container ended meanwhile, or never got as far.
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
             Err(error) => return Err(failed(&path, error)),
@@ -84,19 +87,21 @@ fn notes(directory: &Path, read: impl Fn(&[u8]) -> Result<Vec<DeclaredVolume>, S
             Error::unavailable(format!("read {}, where an isolator of Mesos keeps notes: {why}", path.display()))
         })?;
         let container = ContainerId::new(name.to_string_lossy());
-        noted.extend(volumes.into_iter().map(|volume| Noted { container: container.clone(), volume }));
+        noted.extend(volumes.into_iter().map(|volume| Noted { container: container.clone(), volume, at }));
     }
     noted.sort();
     Ok(noted)
 }
 
-fn contents(path: &Path) -> std::io::Result<Vec<u8>> {
+fn contents(path: &Path) -> std::io::Result<(Vec<u8>, SystemTime)> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+    let file = std::fs::File::open(path)?;
+    let at = file.metadata()?.modified()?;
+    file.take(FILE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("more than {FILE_MAX} bytes")));
     }
-    Ok(bytes)
+    Ok((bytes, at))
 }
 
 #[derive(Debug, Deserialize)]

@@ -53,6 +53,16 @@ pub enum DeclaredVolume {
     },
 }
 
+impl DeclaredVolume {
+    /// What the container calls it: the Docker volume's name, or the CSI volume's id.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Docker { name, .. } => name,
+            Self::Csi { id, .. } => id,
+        }
+    }
+}
+
 /// A task, as a master or an agent tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {

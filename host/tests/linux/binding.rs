@@ -67,6 +67,18 @@ fn what_is_mounted_on_the_copy_of_a_shared_mount_does_not_appear_on_the_mount() 
 }
 
 #[test]
+fn a_place_that_nobody_should_use_takes_no_data() {
+    let place = Place::new();
+    let target = place.directory("target");
+    hawser_host::mount::empty(&target).unwrap();
+    let error = std::fs::write(target.path().join("data"), "x").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EROFS), "{error}");
+    assert!(std::fs::read_dir(target.path()).unwrap().next().is_none());
+    unmount(target.path());
+    std::fs::write(target.path().join("data"), "x").unwrap();
+}
+
+#[test]
 fn a_device_node_is_shown_at_a_file() {
     let place = Place::new();
     let device = place.device("image", SIZE);

@@ -77,6 +77,19 @@ impl Framework {
         }
     }
 
+    /// The status with which the task runs, or with which it ends without having run.
+    pub async fn starts_or_ends(&mut self, task: &str) -> Value {
+        loop {
+            while let Some(status) = self.statuses.pop_front() {
+                let state = status["state"].as_str().unwrap();
+                if status["task_id"]["value"] == task && (state == "TASK_RUNNING" || TERMINAL.contains(&state)) {
+                    return status;
+                }
+            }
+            self.event().await;
+        }
+    }
+
     /// The status with which the task ends.
     pub async fn end(&mut self, task: &str) -> Value {
         loop {
