@@ -193,19 +193,15 @@ pub(super) fn paths(holding: &Holding) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::ledger::Door;
 
     fn used_by(users: &[&[&str]]) -> Holding {
         let mut holding = Holding::about_to_attach("boot");
         for (number, users) in users.iter().enumerate() {
-            let usage = Usage {
-                targets: BTreeSet::from([format!("/m/{number}/mount").into()]),
-                users: users.iter().map(|user| (*user).to_owned()).collect(),
-                ..Usage::new(Door::Docker, "v1".to_owned(), None)
-            };
+            let mut usage = Usage::new(Door::Docker, "v1".to_owned(), None);
+            usage.targets.insert(format!("/m/{number}/mount").into());
+            usage.users = users.iter().map(|user| (*user).to_owned()).collect();
             holding.uses.insert(format!("/m/{number}/staging").into(), usage);
         }
         holding
