@@ -1,22 +1,17 @@
 //! A Mesos cluster with a bridge beside each agent, over one pool: what Hawser is made for, on one machine.
 
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 
-use rustix::mount::{UnmountFlags, unmount};
 use serde_json::{Value, json};
 
 use crate::binary::hawser;
 use crate::bridge::Agents;
-use crate::enclosure::share;
-use crate::ground::{Footing, Ground};
+use crate::bridges::{AGENTS, Bridges};
 use crate::kernel::mounts_below;
-use crate::mesos::{CsiPlugin, Mesos, Options};
-use crate::poll::until;
+use crate::mesos::{Container, CsiPlugin, Mesos, Options};
 use crate::workspace::Workspace;
-
-/// The agents, which are also the CSI nodes.
-pub const AGENTS: [&str; 2] = ["agent-1", "agent-2"];
 
 /// What tasks call the plugin.
 pub const PLUGIN: &str = "csi.hawser.dev";
@@ -50,6 +45,7 @@ impl Cluster {
                 name: PLUGIN,
                 socket: bridges.place(agent, "isolator.sock"),
                 targets: bridges.place(agent, "targets"),
+                written: Some(written(&bridges, agent)),
             })),
         };
         let mesos = Mesos::start(&workspace, Options { nodes: AGENTS.to_vec(), flags: flags.to_vec(), ..options }).await;
@@ -121,74 +117,39 @@ impl Cluster {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Ends Mesos, waits until no volume is mounted, and ends the bridges.
+    /// Waits until no volume is mounted, as Mesos unmounts after it has said that a task has ended; ends Mesos and the bridges.
     pub fn finish(self) {
+        self.bridges.until_unmounted();
         drop(self.mesos);
         self.bridges.finish();
     }
 }
 
-/// Bridges of agents over one pool, whose mounts are seen on their agents' machines.
-#[derive(Debug)]
-pub struct Bridges {
-    agents: Agents,
-    shared: Vec<PathBuf>,
-    _ground: Footing,
+impl Way {
+    /// A container with a small volume at `data`, which is made on its first use.
+    pub fn container(self, id: &str, volume: &str, shell: &str) -> Container {
+        match self {
+            Way::Dvdcli => {
+                let options = [("size", "64MiB"), ("newFsType", "ext4")];
+                Container::new(id, shell).docker_volume("data", "hawser", volume, &options)
+            }
+            Way::Csi => Container::new(id, shell).csi_volume("data", PLUGIN, &made_on_first_use(volume)),
+        }
+    }
 }
 
-impl Bridges {
-    /// Starts one for each of [`AGENTS`].
-    pub async fn start() -> Self {
-        let ground = Footing::of(Ground::Xfs);
-        let mut agents = Agents::new(ground.path(), &[]);
-        let mut shared = Vec::new();
-        for name in AGENTS {
-            for kind in ["mounts", "targets"] {
-                shared.push(agents.workspace().directory(Path::new(name).join(kind)));
-            }
-        }
-        shared.iter().for_each(|directory| share(directory));
-        for name in AGENTS {
-            agents.start(name).await;
-        }
-        Self { agents, shared, _ground: ground }
-    }
-
-    /// The bridges themselves.
-    pub fn agents(&self) -> &Agents {
-        &self.agents
-    }
-
-    /// The directories below which they mount.
-    pub fn shared(&self) -> &[PathBuf] {
-        &self.shared
-    }
-
-    /// The socket of an agent's Docker volume plugin.
-    pub fn plugin(&self, name: &str) -> PathBuf {
-        self.agents.agent(name).plugins().join("hawser.sock")
-    }
-
-    /// A file or directory of an agent's bridge.
-    pub fn place(&self, name: &str, what: &str) -> PathBuf {
-        self.agents.workspace().path().join(name).join(what)
-    }
-
-    /// Waits until no volume is mounted, and stops the bridges.
-    pub fn finish(self) {
-        until("the end of the last mount", || {
-            let mounted = mounts_below(self.agents.workspace().path());
-            mounted.iter().all(|mount| self.shared.contains(&mount.point)).then_some(())
-        });
-        for directory in &self.shared {
-            unmount(directory, UnmountFlags::NOFOLLOW).unwrap();
-        }
-        self.agents.finish();
-    }
+/// The plugin file for an agent, as users have it written.
+fn written(bridges: &Bridges, agent: &str) -> PathBuf {
+    let directory = bridges.place(agent, "mesos");
+    let config = bridges.place(agent, "config.yaml");
+    let arguments = ["mesos", "config", "write", "--for", "isolator", "--isolation", "filesystem/linux", "--directory"];
+    let output = Command::new(hawser()).args(arguments).arg(&directory).arg("--config").arg(config).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    directory.join("csi-plugins").join(format!("{PLUGIN}.json"))
 }
 
 /// What Mesos calls the static provisioning of a volume that is made on its first use.
-pub fn made_on_first_use(name: &str) -> Value {
+fn made_on_first_use(name: &str) -> Value {
     json!({
         "volume_id": name,
         "volume_capability": {"mount": {"fs_type": "ext4"}, "access_mode": {"mode": "SINGLE_NODE_WRITER"}},

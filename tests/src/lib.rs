@@ -15,6 +15,7 @@
 
 pub mod binary;
 pub mod bridge;
+pub mod bridges;
 pub mod cgroup;
 pub mod client;
 pub mod cluster;

@@ -8,6 +8,7 @@ pub mod container;
 pub mod framework;
 pub mod http;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -86,13 +87,22 @@ pub struct CsiPlugin {
     /// The directory below which Mesos has volumes staged and published. It has to be [shared](crate::enclosure::share) when the
     /// plugin runs outside of the agent's machine.
     pub targets: PathBuf,
+    /// The file for Mesos that somebody else has written, if one is to be used; only the target path is added to it.
+    pub written: Option<PathBuf>,
 }
 
 impl CsiPlugin {
     /// What Mesos reads of it.
     fn description(&self) -> Value {
-        let endpoint = json!({"csi_service": "NODE_SERVICE", "endpoint": format!("unix://{}", self.socket.display())});
-        json!({"type": self.name, "endpoints": [endpoint], "target_path_root": self.targets})
+        let mut description = match &self.written {
+            Some(path) => serde_json::from_slice(&fs::read(path).unwrap()).unwrap(),
+            None => {
+                let endpoint = json!({"csi_service": "NODE_SERVICE", "endpoint": format!("unix://{}", self.socket.display())});
+                json!({"type": self.name, "endpoints": [endpoint]})
+            }
+        };
+        description["target_path_root"] = json!(self.targets);
+        description
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use hawser_tests::cluster::{AGENTS, Cluster, PLUGIN, Way, made_on_first_use};
+use hawser_tests::bridges::AGENTS;
+use hawser_tests::cluster::{Cluster, Way};
 use hawser_tests::mesos::{Container, Framework};
 use hawser_tests::poll::{PATIENCE, until, until_async};
 
@@ -16,17 +17,7 @@ fn quick() -> [(&'static str, String); 2] {
 
 /// A task with the volume `letters` at `data`.
 fn task(way: Way, id: &str, shell: &str) -> Container {
-    with_volume(way, id, "letters", shell)
-}
-
-fn with_volume(way: Way, id: &str, volume: &str, shell: &str) -> Container {
-    match way {
-        Way::Dvdcli => {
-            let options = [("size", "64MiB"), ("newFsType", "ext4")];
-            Container::new(id, shell).docker_volume("data", "hawser", volume, &options)
-        }
-        Way::Csi => Container::new(id, shell).csi_volume("data", PLUGIN, &made_on_first_use(volume)),
-    }
+    way.container(id, "letters", shell)
 }
 
 /// Runs a task until it says what is expected.
@@ -41,7 +32,7 @@ async fn ends(framework: &mut Framework, cluster: &Cluster, agent: usize, task: 
 const COUNT: &str = "n=0; while :; do n=$((n+1)); echo $n > data/count; sync data/count; sleep 0.1; done";
 
 async fn a_container_goes_on_while_everything_around_it_fails(way: Way) {
-    let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s"], &[]).await;
+    let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &[]).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     framework.run(cluster.mesos().agent(0), &task(way, "count", COUNT)).await;
     framework.until("count", "TASK_RUNNING").await;
@@ -92,7 +83,7 @@ async fn through_the_isolator_a_container_goes_on_while_everything_around_it_fai
 /// Mesos calls Unmount once, and whoever is not there to hear it has the volume for ever, unless it asks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ended_while_the_bridge_was_away_is_released() {
-    let mut cluster = Cluster::start(Way::Dvdcli, &["grace: 1s", "reconcile-every: 1s"], &[]).await;
+    let mut cluster = Cluster::start(Way::Dvdcli, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &[]).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     framework.run(cluster.mesos().agent(0), &task(Way::Dvdcli, "count", COUNT)).await;
     framework.until("count", "TASK_RUNNING").await;
@@ -112,7 +103,7 @@ async fn what_ended_while_the_bridge_was_away_is_released() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_is_taken_from_the_dead_and_from_nobody_else() {
     let way = Way::Dvdcli;
-    let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s"], &quick()).await;
+    let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &quick()).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     let write = format!("echo first > data/letter && sync && {COUNT}");
     framework.run(cluster.mesos().agent(0), &task(way, "holder", &write)).await;
@@ -170,7 +161,7 @@ async fn a_volume_is_taken_from_the_dead_and_from_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_comes_back_takes_nothing_back_and_works() {
     let way = Way::Csi;
-    let more = ["grace: 1s", "reconcile-every: 1s", "takeover: unreachable-after-3s"];
+    let more = ["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s", "takeover: unreachable-after-3s"];
     let mut cluster = Cluster::start(way, &more, &quick()).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     let write = "echo first > data/letter && sync && sleep 1000";
@@ -193,7 +184,7 @@ async fn a_machine_that_comes_back_takes_nothing_back_and_works() {
     let said = "from a record of a time before";
     until("the question for what is no more", || cluster.bridges().said(AGENTS[0]).contains(said).then_some(()));
     // The plugin is there for others.
-    let other = with_volume(way, "other", "notes", "echo well > data/note");
+    let other = way.container("other", "notes", "echo well > data/note");
     ends(&mut framework, &cluster, 0, &other, "TASK_FINISHED").await;
     // And not for this one: it is somebody else's.
     let message = ends(&mut framework, &cluster, 0, &task(way, "late", "true"), "TASK_FAILED").await;

@@ -10,7 +10,9 @@ use hawser_tests::podman::Podman;
 use hawser_tests::poll::until_async;
 use hawser_tests::{Workspace, image};
 
-use crate::bridges::{AGENTS, Bridges, SMALL};
+use hawser_tests::bridges::{AGENTS, Bridges};
+
+use crate::SMALL;
 
 /// An engine whose volume driver `hawser` is the bridge of an agent.
 struct Engine {

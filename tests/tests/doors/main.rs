@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-mod bridges;
 mod docker;
 mod mesos;
 mod podman;
+
+/// What a container engine is told of a new volume.
+const SMALL: [&str; 4] = ["--opt", "size=64MiB", "--opt", "newFsType=ext4"];

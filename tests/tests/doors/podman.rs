@@ -5,7 +5,9 @@ use hawser_tests::output::Output;
 use hawser_tests::podman::Podman;
 use hawser_tests::{Workspace, image};
 
-use crate::bridges::{AGENTS, Bridges, SMALL};
+use hawser_tests::bridges::{AGENTS, Bridges};
+
+use crate::SMALL;
 
 /// A Podman whose volume driver `hawser` is the bridge of the first agent, with a volume `letters`.
 struct Engine {

@@ -51,7 +51,7 @@ impl Setting {
         let (targets, socket) = (workspace.directory("targets"), workspace.path().join("csi.sock"));
         share(&targets);
         let plugin = CsiPlugin::start(&socket, &workspace.directory("volumes"));
-        let options = Options::with_csi(&[mesos::CsiPlugin { name: PLUGIN, socket, targets: targets.clone() }]);
+        let options = Options::with_csi(&[mesos::CsiPlugin { name: PLUGIN, socket, targets: targets.clone(), written: None }]);
         let mesos = Mesos::start(&workspace, options).await;
         let framework = Framework::subscribe(&mesos).await;
         let setting = Self { framework, mesos, plugin, targets, workspace };

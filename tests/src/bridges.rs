@@ -2,23 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use hawser_tests::bridge::{Agent, Agents};
-use hawser_tests::enclosure::share;
-use hawser_tests::faults::Faults;
-use hawser_tests::ground::{Footing, Ground};
-use hawser_tests::kernel::mounts_below;
-use hawser_tests::poll::until;
+use crate::bridge::{Agent, Agents};
+use crate::enclosure::share;
+use crate::faults::Faults;
+use crate::ground::{Footing, Ground};
+use crate::kernel::mounts_below;
+use crate::poll::until;
 use rustix::mount::{UnmountFlags, unmount};
 
 /// The names of the agents.
 pub const AGENTS: [&str; 2] = ["agent-1", "agent-2"];
 
-/// What a container engine is told of a new volume.
-pub const SMALL: [&str; 4] = ["--opt", "size=64MiB", "--opt", "newFsType=ext4"];
-
 /// Bridges of agents, over one pool, whose mounts are seen on their agents' machines.
+#[derive(Debug)]
 pub struct Bridges {
+    /// The bridges themselves.
     pub agents: Agents,
+    /// The directories below which they mount.
     pub shared: Vec<PathBuf>,
     _ground: Footing,
 }
