@@ -112,6 +112,21 @@ impl VolumeClaim {
         }
     }
 
+    /// The pattern of its name, when the name is not the same for every task.
+    pub fn pattern(&self) -> Option<&NameTemplate> {
+        self.named().map(|named| &named.name).filter(|name| name.fixed().is_none())
+    }
+
+    /// The same claim for the volume that its pattern comes to.
+    #[must_use]
+    pub fn of(&self, name: &ObjectName) -> Self {
+        let mut claim = self.clone();
+        if let ClaimedVolume::Named(named) = &mut claim.volume {
+            named.name = name.into();
+        }
+        claim
+    }
+
     /// Whether the volume may be made and everything is said that is needed for it.
     pub fn can_be_made(&self) -> bool {
         self.named().is_some_and(|named| named.create == Create::IfAbsent && named.size.is_some())

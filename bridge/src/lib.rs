@@ -27,7 +27,6 @@ pub mod name;
 pub mod plan;
 pub mod policy;
 pub mod slot;
-pub mod task;
 
 pub use claim::{ClaimedVolume, ExistingVolume, NamedVolume, VolumeClaim};
 pub use declaration::{Declaration, Form};
@@ -37,5 +36,4 @@ pub use ledger::Ledger;
 pub use lifecycle::Lifecycle;
 pub use name::NameTemplate;
 pub use policy::{Create, Retain, Takeover};
-pub use slot::{Slot, Slots};
-pub use task::{TaskKey, TaskState};
+pub use slot::Slot;

@@ -21,6 +21,7 @@ mod hold;
 mod listed;
 mod locks;
 mod named;
+mod numbered;
 mod reconcile;
 mod release;
 mod resolve;

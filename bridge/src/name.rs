@@ -33,9 +33,19 @@ impl NameTemplate {
         &self.0
     }
 
-    /// Whether a slot must be allocated before the name is known.
+    /// Whether a slot must be found before the name is known.
     pub fn has_slot(&self) -> bool {
         self.parts().any(|part| part == Part::Slot)
+    }
+
+    /// Whether the name depends on the framework's.
+    pub fn has_framework(&self) -> bool {
+        self.parts().any(|part| part == Part::Framework)
+    }
+
+    /// What stands before the number: the volumes of one task have this in common.
+    pub fn series(&self) -> &str {
+        self.0.split_once("{slot}").map_or(self.as_str(), |(before, _)| before)
     }
 
     /// The name, when it is the same for every task.
@@ -69,6 +79,12 @@ impl NameTemplate {
             };
             (!text.is_empty()).then_some(Part::Text(text)).into_iter().chain(word)
         })
+    }
+}
+
+impl From<&ObjectName> for NameTemplate {
+    fn from(name: &ObjectName) -> Self {
+        Self(name.as_str().to_owned())
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -340,6 +341,54 @@ async fn a_volume_that_this_node_lost_is_taken_down_here() {
     fs::write(&record, text.to_string()).unwrap();
     until_async("the stale mounts to go", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
     assert!(mount_at(&path).is_none());
+    agents.finish();
+}
+
+/// As mesos/elasticsearch has it: each node of the cluster its number, and whoever replaces a node has its data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_gets_the_lowest_number_that_nobody_has() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["wait-for-holder: 1s"]);
+    for name in ["agent-1", "agent-2", "agent-3"] {
+        agents.start(name).await;
+    }
+    let [one, two, three] = ["agent-1", "agent-2", "agent-3"].map(|name| agents.agent(name));
+    let (data, log) = ("es{slot}data", "es{slot}log");
+    let has = |path: &Path, text: &str| assert_eq!(fs::read_to_string(path.join("node")).unwrap(), text);
+    // At the same time.
+    let (first, second) = tokio::join!(one.mount(data, SMALL), two.mount(data, SMALL));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    fs::write(first.join("node"), "agent-1").unwrap();
+    fs::write(second.join("node"), "agent-2").unwrap();
+    assert_eq!(one.mount(data, SMALL).await.unwrap(), first);
+    let mut volumes: Vec<String> = fs::read_dir(agents.root().join("volumes"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path().join("record.json")).unwrap())
+        .map(|text| serde_json::from_str::<Value>(&text).unwrap()["name"].as_str().unwrap().to_owned())
+        .collect();
+    volumes.sort();
+    assert_eq!(volumes, ["es0data", "es1data"]);
+    // All volumes of a task have one number, whichever is free.
+    let owner = if one.mount("es0data", &[]).await.is_ok() { "agent-1" } else { "agent-2" };
+    let (zero, other) = if owner == "agent-1" { (&one, &two) } else { (&two, &one) };
+    let path = other.mount(log, SMALL).await.unwrap();
+    let shown = other.docker("VolumeDriver.Get", &named(log, "")).1;
+    assert_eq!(shown["Volume"]["Mountpoint"], path.to_str().unwrap());
+    assert!(zero.mount("es1log", &[]).await.unwrap_err().contains("held by"), "the log has another number than the data");
+    other.unmount(log).await.unwrap();
+    // The task is over; its replacement is another agent's.
+    if owner == "agent-1" {
+        zero.unmount("es0data").await.unwrap();
+    }
+    zero.unmount(data).await.unwrap();
+    let replaced = three.mount(data, &[]).await.unwrap();
+    has(&replaced, owner);
+    for agent in [&three, other] {
+        agent.unmount(data).await.unwrap();
+    }
+    // Which framework's, nobody can tell here.
+    let refused = one.mount("{framework}{slot}data", SMALL).await.unwrap_err();
+    assert!(refused.contains("find the framework"), "{refused}");
     agents.finish();
 }
 

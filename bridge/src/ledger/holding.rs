@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::claim::VolumeClaim;
 use crate::driver::Context;
 use crate::mesos::AgentId;
+use crate::slot::Slot;
 
 /// A volume that was declared under a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Known {
     /// The volume that it came to, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Made>,
+    /// The number in the name of that volume, when the declared name has a place for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
     /// When it was declared first, in seconds since 1970.
     pub since: u64,
 }

@@ -79,7 +79,7 @@ proptest! {
     ) {
         // In memory: each case flushes a file many times.
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
-        let known = Known { claim, made: Some(Made { id: id.clone(), context }), since };
+        let known = Known { claim, made: Some(Made { id: id.clone(), context }), slot: Some(crate::Slot(7)), since };
         let placeholder = Placeholder { name: name.clone(), boot: id.clone(), targets };
         {
             let ledger = Ledger::open(directory.path()).expect("a ledger");

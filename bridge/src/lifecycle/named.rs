@@ -118,7 +118,7 @@ impl Inner {
         self.ledger(move |ledger| ledger.known(&key)).await
     }
 
-    async fn put_known(&self, name: &str, known: &Known) -> Result<()> {
+    pub(super) async fn put_known(&self, name: &str, known: &Known) -> Result<()> {
         let (key, known) = (name.to_owned(), known.clone());
         self.ledger(move |ledger| ledger.put_known(&key, &known)).await
     }
@@ -173,9 +173,12 @@ impl Inner {
         let mut known = match before.clone() {
             Some(known) if says_nothing => known,
             Some(known) => Known { claim, ..known },
-            None => Known { claim, made: None, since: crate::ledger::now() },
+            None => Known { claim, made: None, slot: None, since: crate::ledger::now() },
         };
-        known.made = Some(self.resolve(&known.claim, known.made.clone(), deadline).await?);
+        // Which volume a pattern means is known when it is mounted.
+        if known.claim.pattern().is_none() {
+            known.made = Some(self.resolve(&known.claim, known.made.clone(), deadline).await?);
+        }
         if before.as_ref() != Some(&known) {
             self.put_known(name, &known).await?;
         }
@@ -188,6 +191,9 @@ impl Inner {
             // Declared on another node, or never: what a name alone says.
             None => self.declare(name, docker::claim(name, &BTreeMap::new()).into_result()?.0).await?,
         };
+        if let Some(pattern) = known.claim.pattern() {
+            return self.mount_in_slot(name, &known, pattern).await;
+        }
         match self.bring_up(name, &known, patience).await {
             // It was deleted behind our back. The declaration says whether it may be made again.
             Err(error) if error.kind() == Kind::NotFound && known.made.is_some() => {
@@ -201,7 +207,7 @@ impl Inner {
         }
     }
 
-    async fn bring_up(&self, name: &str, known: &Known, patience: Duration) -> Result<PathBuf> {
+    pub(super) async fn bring_up(&self, name: &str, known: &Known, patience: Duration) -> Result<PathBuf> {
         let deadline = self.deadline();
         let made = match &known.made {
             Some(made) => made.clone(),
@@ -243,7 +249,9 @@ impl Inner {
         }
         if known.claim.is_scratch() {
             self.driver.delete(&made.id, deadline).await?;
-            self.put_known(name, &Known { made: None, ..known.clone() }).await?;
+        }
+        if known.claim.is_scratch() || known.slot.is_some() {
+            self.put_known(name, &Known { made: None, slot: None, ..known.clone() }).await?;
         }
         Ok(())
     }
@@ -252,6 +260,8 @@ impl Inner {
         let deadline = self.deadline();
         let made = match self.known(name).await? {
             Some(known) if known.claim.named().is_none() => return self.forget(name).await,
+            // No volume has this name: those that have a number in its place are deleted one by one.
+            Some(Known { made: None, claim, .. }) if claim.pattern().is_some() => return self.forget(name).await,
             Some(Known { made: Some(made), .. }) => Some(made),
             _ => self.find_by_name(name, deadline).await?,
         };

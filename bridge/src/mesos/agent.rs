@@ -79,6 +79,13 @@ impl Agent {
         Ok(get_flags.flags.into_iter().filter_map(|flag| Some((flag.name, flag.value?))).collect())
     }
 
+    /// The names of the frameworks that have tasks or executors here, by id.
+    pub async fn frameworks(&self) -> Result<BTreeMap<String, String>> {
+        let GetFrameworks { get_frameworks } = self.call("GET_FRAMEWORKS", json!({ "type": "GET_FRAMEWORKS" })).await?;
+        let known = get_frameworks.frameworks.into_iter().map(|framework| framework.framework_info);
+        Ok(known.filter_map(|info| Some((info.id?.value, info.name))).collect())
+    }
+
     /// What runs on the agent. Tasks are asked for before containers: what starts between the questions is seen by one of them.
     pub async fn view(&self) -> Result<AgentView> {
         let info = self.identity().await?;
@@ -179,6 +186,28 @@ struct Flag {
     name: String,
     /// Absent for a flag that has no value.
     value: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct GetFrameworks {
+    get_frameworks: FrameworksAnswer,
+}
+
+#[derive(Debug, Deserialize)]
+struct FrameworksAnswer {
+    #[serde(default)]
+    frameworks: Vec<FrameworkMessage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FrameworkMessage {
+    framework_info: FrameworkInfo,
+}
+
+#[derive(Debug, Deserialize)]
+struct FrameworkInfo {
+    id: Option<Id>,
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
