@@ -47,6 +47,7 @@ mod mconsole;
 mod network;
 mod nfs;
 mod node;
+mod nvme;
 mod plugin;
 mod power;
 pub mod protocol;

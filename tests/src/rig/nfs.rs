@@ -20,7 +20,8 @@ const TREES: &str = "/srv/trees";
 ///
 /// * Clients are remembered on the disk, so that one of them can reclaim its locks after a crash of the server.
 /// * The paths of exports begin at [`TREES`] (`rootdir`), for NFSv3 as for NFSv4.
-/// * Ten seconds are the shortest lease and grace period that the kernel takes (fs/nfsd/nfsctl.c).
+/// * Ten seconds are the shortest lease and grace period that the kernel takes (fs/nfsd/nfsctl.c). The locks of
+///   NFSv3, which nobody is to use here (`nolock`), have a period of their own, in which NFSv4 gives no new locks either.
 const START: &str = r#"
 mkdir -p /srv
 mount "$1" /srv
@@ -33,6 +34,8 @@ mount -t rpc_pipefs rpc_pipefs /run/rpc_pipefs
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 echo 10 > /proc/fs/nfsd/nfsv4leasetime
 echo 10 > /proc/fs/nfsd/nfsv4gracetime
+echo 3 > /proc/sys/fs/nfs/nlm_timeout
+echo 3 > /proc/sys/fs/nfs/nlm_grace_period
 mkdir -p /etc/nfs.conf.d
 printf '[general]\npipefs-directory=/run/rpc_pipefs\n[exports]\nrootdir=/srv/trees\n' > /etc/nfs.conf
 rpcbind -w

@@ -51,7 +51,7 @@ impl Power {
     /// The kernel and its threads for disks, which are processes too. The programs of the node are traced by the kernel: they stand
     /// still with it, and to stop them as well would look to it like a broken processor (arch/um/os-Linux/skas/process.c).
     fn untraced(&self) -> Vec<Pid> {
-        let traced = |process: &Pid| !field(*process, "TracerPid:").is_some_and(|tracer| tracer == "0");
+        let traced = |process: &Pid| field(*process, "TracerPid:").is_none_or(|tracer| tracer != "0");
         let mut processes = vec![self.kernel()];
         processes.extend(children(self.kernel()).into_iter().filter(|child| !traced(child)));
         processes

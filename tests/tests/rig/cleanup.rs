@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use hawser_tests::binary::rig_run;
+use hawser_tests::daemon::Daemon;
 use hawser_tests::poll::until;
 use hawser_tests::rig::{NfsServer, Rig};
 
@@ -34,7 +35,9 @@ fn a_test_that_panics_leaves_nothing_of_its_rig() {
         let export = server.export("v1", "rw,no_root_squash");
         n1.shell(&format!("mount -t nfs4 {export} /mnt; sleep 1000 > /mnt/held 2>&1 &"));
         let _forward = n1.forward("/run/none".as_ref(), &rig.shared().join("socket"));
-        let _child = n1.command("sleep").arg("1000").spawn().unwrap();
+        let mut command = n1.command("sleep");
+        command.arg("1000");
+        let _daemon = Daemon::spawn(command, &rig.shared().join("log"));
         frozen.freeze();
         assert!(processes(&directory).len() > 3);
         // A panic that says nothing, as nothing is wrong.

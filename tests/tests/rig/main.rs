@@ -7,5 +7,6 @@ mod disks;
 mod inside;
 mod network;
 mod nfs;
+mod nvme;
 mod plugin;
 mod programs;
