@@ -10,7 +10,7 @@ use super::disk::{self, Disks};
 use super::network::Network;
 use super::power::Power;
 use super::protocol::PORT;
-use super::setting::{Setting, Share};
+use super::setting::Setting;
 use super::{Ground, mconsole};
 use crate::binary::{rig_node, target, tool, workspace_root};
 use crate::daemon::Daemon;
@@ -72,12 +72,12 @@ impl Node {
     }
 
     fn write_setting(&self, scratch: Option<PathBuf>) {
-        let share = |path: &Path, writable| Share { path: path.to_owned(), writable };
         let setting = Setting {
             name: self.plan.name.clone(),
             address: format!("{}/24", self.address()),
             modules: fs::canonicalize(tool("rig/modules")).unwrap(),
-            shares: vec![share(workspace_root(), false), share(&target(), false), share(self.rig.site.shared(), true)],
+            seen: vec![workspace_root().to_owned(), target()],
+            shared: self.rig.site.shared().to_owned(),
             scratch,
             ready: self.ready(),
         };

@@ -13,19 +13,13 @@ pub struct Setting {
     pub address: String,
     /// The directory of the host that is the node's `/lib/modules`.
     pub modules: PathBuf,
-    /// Directories of the host that the node sees at the same path, in the order in which they are mounted.
-    pub shares: Vec<Share>,
+    /// Directories of the host that the node sees at the same path as they are when it boots, also where it has something of its own
+    /// instead of the host's.
+    pub seen: Vec<PathBuf>,
+    /// The directory that both see at the same path and write to.
+    pub shared: PathBuf,
     /// The disk that `/tmp` is on; without one it is in memory.
     pub scratch: Option<PathBuf>,
     /// The file that the node makes when its agent listens.
     pub ready: PathBuf,
-}
-
-/// A directory of the host in a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// Where it is, on both sides.
-    pub path: PathBuf,
-    /// Whether the node may write to it.
-    pub writable: bool,
 }

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use hawser_tests::notice::notice;
-use hawser_tests::rig::setting::{Setting, Share};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use hawser_tests::rig::setting::Setting;
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
 use rustix::process::{Pid, WaitOptions, chdir, pivot_root, wait};
 use rustix::system::{RebootCommand, finit_module, reboot, sethostname};
 
@@ -21,9 +23,6 @@ pub fn init(setting: &Path) -> io::Result<ExitCode> {
     root(&setting)?;
     sethostname(setting.name.as_bytes())?;
     network(&setting.address)?;
-    if let Some(disk) = &setting.scratch {
-        scratch(disk, &setting.shares)?;
-    }
     let program = std::env::args_os().next().unwrap_or_default();
     let agent = Command::new(program).arg("agent").arg(&setting.ready).stdin(Stdio::null()).spawn()?;
     let agent = Pid::from_child(&agent);
@@ -55,6 +54,8 @@ fn root(setting: &Setting) -> io::Result<()> {
     }
     attach("overlay", NEW, "lowerdir=/,upperdir=/run/upper,workdir=/run/work")?;
     let new = Path::new(NEW);
+    // Taken before something is mounted above it.
+    let seen = setting.seen.iter().map(|path| Ok((path, tree(&below(new, path))?))).collect::<io::Result<Vec<_>>>()?;
     for (kind, place, options) in [
         ("proc", "proc", ""),
         ("sysfs", "sys", ""),
@@ -63,7 +64,6 @@ fn root(setting: &Setting) -> io::Result<()> {
         ("devpts", "dev/pts", "ptmxmode=0666"),
         ("tmpfs", "dev/shm", "mode=1777"),
         ("tmpfs", "run", "mode=755"),
-        ("tmpfs", "tmp", "mode=1777"),
     ] {
         let place = new.join(place);
         if kind.starts_with("dev") || kind == "tmpfs" {
@@ -72,8 +72,15 @@ fn root(setting: &Setting) -> io::Result<()> {
         attach(kind, &place, options)?;
     }
     fs::create_dir_all(new.join("run/lock"))?;
-    show(&setting.modules, &new.join("usr/lib/modules"), false)?;
-    shares(new, &setting.shares)?;
+    temporary(new, setting.scratch.as_deref())?;
+    show(&setting.modules, &new.join("usr/lib/modules"), MountFlags::RDONLY)?;
+    for (path, tree) in seen {
+        let place = below(new, path);
+        fs::create_dir_all(&place).map_err(|error| about(&place, error))?;
+        move_mount(tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|error| about(&place, error.into()))?;
+    }
+    show(&setting.shared, &below(new, &setting.shared), MountFlags::empty())?;
     chdir(new)?;
     // The old root ends up on top of the new one, and is taken from there (pivot_root(2)).
     pivot_root(".", ".")?;
@@ -87,20 +94,35 @@ fn attach(kind: &str, place: impl AsRef<Path>, options: &str) -> io::Result<()> 
     mount(kind, place, kind, MountFlags::empty(), options.as_c_str()).map_err(|error| about(place, error.into()))
 }
 
-/// Mounts a directory of the host.
-fn show(directory: &Path, place: &Path, writable: bool) -> io::Result<()> {
+/// The place of an absolute path below another root.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// A mount of a directory that is in the layers of the root. What is read there stays in memory, other than what is read from the
+/// host's filesystem itself, which forgets it with the last user (fs/hostfs/hostfs_kern.c).
+fn tree(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, flags).map_err(|error| about(path, error.into()))
+}
+
+/// Mounts a directory of the host itself.
+fn show(directory: &Path, place: &Path, flags: MountFlags) -> io::Result<()> {
     fs::create_dir_all(place).map_err(|error| about(place, error))?;
-    let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
     let source = std::ffi::CString::new(directory.as_os_str().as_encoded_bytes())?;
     mount("host", place, "hostfs", flags, source.as_c_str()).map_err(|error| about(place, error.into()))
 }
 
-fn shares(root: &Path, shares: &[Share]) -> io::Result<()> {
-    for Share { path, writable } in shares {
-        let place = root.join(path.strip_prefix("/").unwrap_or(path));
-        show(path, &place, *writable)?;
+/// Mounts what is to be `/tmp`: a disk, or memory.
+fn temporary(root: &Path, disk: Option<&Path>) -> io::Result<()> {
+    let place = root.join("tmp");
+    match disk {
+        Some(disk) => {
+            mount(below(root, disk), &place, "ext4", MountFlags::empty(), c"").map_err(|error| about(disk, error.into()))?
+        }
+        None => attach("tmpfs", &place, "")?,
     }
-    Ok(())
+    Ok(rustix::fs::chmod(&place, Mode::from_raw_mode(0o1777))?)
 }
 
 fn insert(modules: &Path, module: &str) -> io::Result<()> {
@@ -108,14 +130,6 @@ fn insert(modules: &Path, module: &str) -> io::Result<()> {
     let path = modules.join(release).join("kernel").join(module);
     let file = File::open(&path).map_err(|error| about(&path, error))?;
     finit_module(file, c"", 0).map_err(|error| about(&path, error.into()))
-}
-
-/// Puts a disk below `/tmp`, and the shares that are there above it.
-fn scratch(disk: &Path, given: &[Share]) -> io::Result<()> {
-    mount(disk, "/tmp", "ext4", MountFlags::empty(), c"").map_err(|error| about(disk, error.into()))?;
-    rustix::fs::chmod("/tmp", rustix::fs::Mode::from_raw_mode(0o1777))?;
-    let hidden: Vec<Share> = given.iter().filter(|share| share.path.starts_with("/tmp")).cloned().collect();
-    shares(Path::new("/"), &hidden)
 }
 
 fn network(address: &str) -> io::Result<()> {
