@@ -32,7 +32,8 @@
 //! * [`Rig::shared`] is a directory that every node and this side have at the same path. Contents cross; sockets, pipes and locks do
 //!   not, and mounts are the node's own. Everything below `/tmp`, `/run`, `/dev` is the node's own too, but for `target`, the
 //!   sources and [`Rig::shared`].
-//! * [`Node::attach`] plugs a file in as a disk.
+//! * [`Node::attach`] plugs a file in as a disk, [`Node::attach_nvme`] as a volume of EBS.
+//! * [`Rig::listen`] is a listener of the test's own in the nodes' network, for a storage system that the test plays.
 //! * Nodes that are going to lose their server mount with `soft,timeo=30`; a hard mount waits for ever, as it should.
 //! * [`inside::run`] runs a whole suite in a node: the test's program itself, for which nothing is special then.
 //!
@@ -54,11 +55,11 @@ pub mod protocol;
 pub mod setting;
 mod site;
 
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-pub use network::SERVER_SIDE;
 pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
 pub use plugin::Plugin;
@@ -132,13 +133,19 @@ impl Rig {
         self.shared.network.heal(b.number(), a.number());
     }
 
+    /// A listener of this process that the nodes reach, at its [address](TcpListener::local_addr): for the API of a storage system
+    /// that the test plays itself.
+    pub fn listen(&self) -> TcpListener {
+        self.shared.network.listen()
+    }
+
     /// A directory that all nodes and this side see at the same path and may write to.
     pub fn shared(&self) -> &Path {
         self.shared.site.shared()
     }
 
     /// A new file for [`Node::attach`], full of zeros; it takes space only as it is written.
-    pub fn disk(&self, name: &str, bytes: u64) -> std::path::PathBuf {
+    pub fn disk(&self, name: &str, bytes: u64) -> PathBuf {
         disk::create(&self.shared.site.disks().join(name), bytes)
     }
 }

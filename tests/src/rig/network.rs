@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::enclosure::{Enclosure, Network as Reach};
 use crate::output::Output;
 
-/// The address of this side, for what listens in the rig's network outside of the nodes.
-pub const SERVER_SIDE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+/// The address of this side.
+const SERVER_SIDE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// Memory of the nodes is a file that their kernels execute; it must not be where the machine's own is limited.
 const SETUP: &str = "
@@ -49,6 +53,18 @@ impl Network {
     /// A command that runs `program` in this network.
     pub fn command(&self, program: &str) -> Command {
         self.enclosure.command(program)
+    }
+
+    /// A listener on this side's address, at a port of the kernel's choice.
+    pub fn listen(&self) -> TcpListener {
+        let network = format!("/proc/{}/ns/net", self.enclosure.init().as_raw_nonzero());
+        // A thread that has gone there never comes back; what it has made stays.
+        let listen = move || {
+            let network = File::open(network).unwrap();
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpListener::bind((SERVER_SIDE, 0)).unwrap()
+        };
+        std::thread::spawn(listen).join().unwrap()
     }
 
     /// Lays the cable to a node.

@@ -1,5 +1,7 @@
 //! What is between the nodes.
 
+use std::io::Write;
+
 use hawser_tests::rig::{Node, Rig};
 
 fn reaches(from: &Node, to: &Node) -> bool {
@@ -25,6 +27,18 @@ fn cables_are_cut_and_healed() {
     let before = received();
     assert!(!reaches(&n1, &n2));
     assert!(received() > before);
+}
+
+#[test]
+fn a_test_serves_its_nodes() {
+    let rig = Rig::start();
+    let node = rig.node("n1");
+    let listener = rig.listen();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello\n").unwrap());
+    let nc = format!("busybox nc {} {} < /dev/null", address.ip(), address.port());
+    assert_eq!(node.shell(&nc), "hello");
+    server.join().unwrap();
 }
 
 #[test]
