@@ -24,6 +24,9 @@ use tokio::process::{Child, ChildStdin, Command};
 /// How long a program that was left in the background may keep the output of the one that started it open.
 const LINGER: Duration = Duration::from_millis(50);
 
+/// How long the next program waits for the end of one that was killed.
+const BURIAL: Duration = Duration::from_secs(2);
+
 /// How many programs are being killed because nobody stands for them any more.
 type Dying = Rc<Cell<usize>>;
 
@@ -127,13 +130,16 @@ async fn settle(dying: &Dying) {
     }
 }
 
-/// Kills a program with all of its group.
+/// Kills a program with all of its group. Others wait for its end, but not for ever: one that hangs in the kernel cannot die.
 async fn bury(mut child: Child, id: Pid, dying: &Dying) -> io::Result<()> {
     dying.set(dying.get() + 1);
     let _ = kill_process_group(id, Signal::KILL);
-    let waited = child.wait().await;
+    let timely = tokio::time::timeout(BURIAL, child.wait()).await;
     dying.set(dying.get() - 1);
-    waited.map(|_| ())
+    match timely {
+        Ok(waited) => waited.map(|_| ()),
+        Err(_) => child.wait().await.map(|_| ()),
+    }
 }
 
 async fn feed(input: &mut Option<ChildStdin>, bytes: &[u8]) {
