@@ -19,7 +19,8 @@
 //! ```
 //!
 //! `rig-run` does it to a suite that knows nothing of it, as a runner of Cargo's:
-//! `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=target/debug/rig-run cargo test --test conformance`.
+//! `CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/target/debug/rig-run cargo test --test conformance`. Nothing can be built there, so
+//! a suite that needs the program with faults gets it as `HAWSER_FAULTS_BIN`; all of the environment goes along.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};

@@ -64,6 +64,11 @@ impl Node {
         PathBuf::from(self.run(words).well())
     }
 
+    /// Starts udev, which makes links in `/dev/disk` for what is attached from then on.
+    pub fn start_udev(&self) {
+        self.shell("mkdir -p /run/udev; /lib/systemd/systemd-udevd --daemon");
+    }
+
     /// Takes an EBS volume away, as EC2 does by force: who uses it gets errors.
     pub fn detach_nvme(&self, file: &Path, serial: &str) {
         self.run(["sh", "-euc", DETACH, "sh", serial]).well();

@@ -19,7 +19,10 @@ fn an_ebs_volume_moves_with_its_data() {
     n1.shell(&format!("mkfs.ext4 -q {device}; mount {device} /mnt; echo letter > /mnt/letter; umount /mnt"));
     n1.detach_nvme(&volume, SERIAL);
     assert_eq!(n1.shell("cat /sys/class/nvme/*/serial").trim(), "vol0fedcba9876543210");
+    n2.start_udev();
     let device = n2.attach_nvme(&volume, SERIAL);
+    let link = format!("/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{SERIAL}");
+    assert_eq!(n2.shell(&format!("udevadm settle; readlink -f {link}")), device.to_str().unwrap());
     assert_eq!(n2.shell(&format!("mount {} /mnt; cat /mnt/letter", device.display())), "letter");
     // Taken away by force under a mounted filesystem.
     n2.detach_nvme(&volume, SERIAL);
