@@ -35,7 +35,7 @@
 //! * [`Node::attach`] plugs a file in as a disk, [`Node::attach_nvme`] as a volume of EBS.
 //! * [`Rig::listen`] is a listener of the test's own in the nodes' network, for a storage system that the test plays.
 //! * Nodes that are going to lose their server mount with `soft,timeo=30`; a hard mount waits for ever, as it should.
-//! * [`inside::run`] runs a whole suite in a node: the test's program itself, for which nothing is special then.
+//! * [`inside::enter`] runs a whole suite in a node: the test's program itself, for which nothing is special then.
 //!
 //! A rig takes everything with it that it made, also when the test is killed: its processes and its network are in namespaces
 //! that end with the test, and the directory that remains then is swept by the next one.
