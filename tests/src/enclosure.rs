@@ -79,6 +79,11 @@ impl Enclosure {
         &self.name
     }
 
+    /// The first process inside.
+    pub fn init(&self) -> Pid {
+        self.init
+    }
+
     /// A command that runs `program` inside, as its child.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("nsenter");

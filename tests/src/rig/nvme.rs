@@ -1,0 +1,77 @@
+//! Volumes of EBS as an instance of EC2 sees them: NVMe devices with the volume's id as their serial number.
+//!
+//! Behind each is a disk of the node, shown by the kernel's NVMe target over its loop transport. What differs from EC2: the transport
+//! is not PCIe, so the controller is below `/sys/devices/virtual`, and the identification has nothing of the vendor's own in it.
+
+use std::path::{Path, PathBuf};
+
+use super::Node;
+
+/// What EC2 says of its volumes.
+const MODEL: &str = "Amazon Elastic Block Store";
+
+const ATTACH: &str = r#"
+disk=$1 serial=$2 model=$3 name=nqn.2026-01.dev.hawser.rig:$2
+modprobe --all nvmet nvme-loop
+mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+target=/sys/kernel/config/nvmet
+subsystem=$target/subsystems/$name
+mkdir "$subsystem" "$subsystem/namespaces/1"
+printf %s "$serial" > "$subsystem/attr_serial"
+printf %s "$model" > "$subsystem/attr_model"
+echo 1 > "$subsystem/attr_allow_any_host"
+printf %s "$disk" > "$subsystem/namespaces/1/device_path"
+echo 1 > "$subsystem/namespaces/1/enable"
+[ -d "$target/ports/1" ] || { mkdir "$target/ports/1"; echo loop > "$target/ports/1/addr_trtype"; }
+ln -s "$subsystem" "$target/ports/1/subsystems/"
+echo "transport=loop,nqn=$name" > /dev/nvme-fabrics
+# The kernel looks for namespaces in the background.
+for _ in $(seq 200); do
+  for device in /sys/block/nvme*n1; do
+    if [ "$(cat "$device/device/subsysnqn" 2> /dev/null)" = "$name" ] && [ -b "/dev/${device##*/}" ]; then
+      echo "/dev/${device##*/}"
+      exit
+    fi
+  done
+  sleep 0.02
+done
+echo "no device appeared" >&2
+exit 1
+"#;
+
+const DETACH: &str = r#"
+name=nqn.2026-01.dev.hawser.rig:$1
+target=/sys/kernel/config/nvmet
+for controller in /sys/class/nvme/nvme*; do
+  [ "$(cat "$controller/subsysnqn")" != "$name" ] || echo 1 > "$controller/delete_controller"
+done
+rm "$target/ports/1/subsystems/$name"
+echo 0 > "$target/subsystems/$name/namespaces/1/enable"
+rmdir "$target/subsystems/$name/namespaces/1" "$target/subsystems/$name"
+"#;
+
+impl Node {
+    /// Attaches `file` as an EBS volume with the serial number `serial` (20 characters at most: `vol` and the digits of the id), and
+    /// returns the device in the node. It has to be attached anew when the node was off.
+    pub fn attach_nvme(&self, file: &Path, serial: &str) -> PathBuf {
+        let disk = self.attach(file, serial);
+        self.show_nvme(&disk, serial)
+    }
+
+    /// Shows a disk that the node [has](Node::attach) as an EBS volume.
+    pub fn show_nvme(&self, disk: &Path, serial: &str) -> PathBuf {
+        let words = ["sh", "-euc", ATTACH, "sh", disk.to_str().unwrap(), serial, MODEL];
+        PathBuf::from(self.run(words).well())
+    }
+
+    /// Starts udev, which makes links in `/dev/disk` for what is attached from then on.
+    pub fn start_udev(&self) {
+        self.shell("mkdir -p /run/udev; /lib/systemd/systemd-udevd --daemon");
+    }
+
+    /// Takes an EBS volume away, as EC2 does by force: who uses it gets errors.
+    pub fn detach_nvme(&self, file: &Path, serial: &str) {
+        self.run(["sh", "-euc", DETACH, "sh", serial]).well();
+        self.detach(file);
+    }
+}
