@@ -153,6 +153,13 @@ fn explain(refusal: Refusal, device: &Device, filesystem: Filesystem) -> Error {
         what.push_str(without);
         what.push_str(" and do without what is in the journal");
     }
+    if refusal.is(libc::EEXIST) && filesystem == Filesystem::Btrfs {
+        kind = Kind::Precondition;
+        what.push_str(
+            ": a device with the same filesystem, of which one is a copy of the other, is mounted on this node; kernels before 6.7 \
+             mount one of them at a time, so use the copy on another node",
+        );
+    }
     Error::new(kind, what).caused_by(refusal.cause)
 }
 

@@ -140,6 +140,17 @@ impl Agents {
         &self.workspace
     }
 
+    /// The names of the volumes that there are, in order.
+    pub fn volumes(&self) -> Vec<String> {
+        let records = fs::read_dir(self.root.path().join("volumes")).unwrap();
+        // One that goes at this moment is no volume any more.
+        let records = records.filter_map(|entry| fs::read(entry.unwrap().path().join("record.json")).ok());
+        let mut names: Vec<String> =
+            records.map(|text| serde_json::from_slice::<Value>(&text).unwrap()["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// The root of the pool.
     pub fn root(&self) -> &Path {
         self.root.path()

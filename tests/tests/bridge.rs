@@ -361,13 +361,7 @@ async fn a_task_gets_the_lowest_number_that_nobody_has() {
     fs::write(first.join("node"), "agent-1").unwrap();
     fs::write(second.join("node"), "agent-2").unwrap();
     assert_eq!(one.mount(data, SMALL).await.unwrap(), first);
-    let mut volumes: Vec<String> = fs::read_dir(agents.root().join("volumes"))
-        .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path().join("record.json")).unwrap())
-        .map(|text| serde_json::from_str::<Value>(&text).unwrap()["name"].as_str().unwrap().to_owned())
-        .collect();
-    volumes.sort();
-    assert_eq!(volumes, ["es0data", "es1data"]);
+    assert_eq!(agents.volumes(), ["es0data", "es1data"]);
     // All volumes of a task have one number, whichever is free.
     let owner = if one.mount("es0data", &[]).await.is_ok() { "agent-1" } else { "agent-2" };
     let (zero, other) = if owner == "agent-1" { (&one, &two) } else { (&two, &one) };

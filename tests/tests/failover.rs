@@ -85,8 +85,12 @@ async fn through_the_isolator_a_container_goes_on_while_everything_around_it_fai
 async fn what_ended_while_the_bridge_was_away_is_released() {
     let mut cluster = Cluster::start(Way::Dvdcli, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &[]).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
-    framework.run(cluster.mesos().agent(0), &task(Way::Dvdcli, "count", COUNT)).await;
+    // One of its volumes is to go with it.
+    let scratch = [("size", "64MiB"), ("retain", "delete-with-task")];
+    let count = task(Way::Dvdcli, "count", COUNT).docker_volume("scratch", "hawser", "scratch", &scratch);
+    framework.run(cluster.mesos().agent(0), &count).await;
     framework.until("count", "TASK_RUNNING").await;
+    assert_eq!(cluster.bridges().volumes(), ["letters", "scratch"]);
     // Seen once, it is known to be a container's.
     std::thread::sleep(Duration::from_secs(3));
     cluster.kill_bridge(0);
@@ -95,6 +99,7 @@ async fn what_ended_while_the_bridge_was_away_is_released() {
     assert!(!cluster.mounted(0).is_empty());
     cluster.start_bridge(0).await;
     until("the release of what nobody uses", || cluster.mounted(0).is_empty().then_some(()));
+    until("the end of what was to go with its task", || (cluster.bridges().volumes() == ["letters"]).then_some(()));
     ends(&mut framework, &cluster, 1, &task(Way::Dvdcli, "read", "test -s data/count"), "TASK_FINISHED").await;
     cluster.finish();
 }

@@ -247,6 +247,26 @@ impl Inner {
             _ if self.holding(&made.id).await?.is_none() => return Ok(()),
             _ => self.unstage(&made.id, &places.staging, deadline).await?,
         }
+        self.part(name, &known, deadline).await
+    }
+
+    /// What follows when nobody has the volume `id` any more: see [`Inner::part`]. For those who know nothing but the id.
+    pub(super) async fn part_from(&self, id: &str, deadline: Deadline) -> Result<()> {
+        if self.holding(id).await?.is_some() {
+            return Ok(());
+        }
+        for (name, known) in self.ledger(|ledger| ledger.all_known()).await? {
+            if known.made.as_ref().is_some_and(|made| made.id == id) {
+                self.part(&name, &known, deadline).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the volume that was declared under `name` if it was to go with its task, and lets go of its number. To be called with
+    /// the volume's lock, when it has left this node.
+    async fn part(&self, name: &str, known: &Known, deadline: Deadline) -> Result<()> {
+        let Some(made) = &known.made else { return Ok(()) };
         if known.claim.is_scratch() {
             self.driver.delete(&made.id, deadline).await?;
         }

@@ -91,6 +91,7 @@ impl Inner {
             tracing::info!(volume = id, "nobody uses this volume any more: releasing it");
             self.release(id, deadline).await?;
             report.released.push(id.to_owned());
+            self.part_from(id, deadline).await?;
         } else if let Some(in_use) = in_use {
             self.end_unused(id, in_use, report, deadline).await?;
         }

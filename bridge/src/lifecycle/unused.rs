@@ -46,7 +46,7 @@ impl Inner {
             self.unstage(id, &staging, deadline).await?;
             report.released.push(id.to_owned());
         }
-        Ok(())
+        self.part_from(id, deadline).await
     }
 }
 

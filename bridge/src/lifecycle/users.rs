@@ -165,7 +165,7 @@ impl Inner {
         tracing::warn!(volume = id, "no container that was given this volume lives any more: releasing it");
         self.unstage(id, &staging, deadline).await?;
         report.released.push(id.to_owned());
-        Ok(())
+        self.part_from(id, deadline).await
     }
 
     /// For each volume, by its paths: who has it mounted elsewhere, if anybody has.
