@@ -40,7 +40,8 @@ pub struct BridgeConfig {
     /// The Mesos master, or the list of them: `http://master:5050`. Without one no volume is taken from another node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_master: Option<Masters>,
-    /// The Mesos agent of this machine, which is asked what its containers use. Default: `http://127.0.0.1:5051`.
+    /// The Mesos agent of this machine, which is asked what its containers use. Default: `http://127.0.0.1:5051`, without the
+    /// credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_agent: Option<Endpoint>,
     /// A file with the bridge's credential for Mesos, `{"principal": "…", "secret": "…"}`. Default: none.

@@ -161,7 +161,7 @@ impl Fence {
         if let Err(error) = self.record(takeover, outcome, volume, &proof, error).await {
             tracing::error!(volume, takeover = %takeover, ?outcome, error = %error.chain(), "a takeover is not in the audit log");
         }
-        detached?;
+        detached.map_err(|error| error.while_doing(format_args!("take it from {holder}, which is dead by all that is known")))?;
         tracing::warn!(volume, from = %holder, policy = %policy, takeover = %takeover, "taken from a dead node");
         Ok(Some(holder))
     }

@@ -57,7 +57,7 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
         patience: bridge.wait_for_holder.0,
         grace: bridge.grace.0,
         boot: machine::boot_id()?,
-        agent: Some((agent(bridge, http)?, machine::booted_at()?)),
+        agent: Some((agent(bridge, &http)?, machine::booted_at()?)),
     };
     let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), Arc::new(Containers), settings);
     reconcile(&lifecycle).await;
@@ -132,10 +132,13 @@ async fn fence(bridge: &BridgeConfig, http: &Http, driver: &Driver, ledger: &Led
     Fence::new(parts).await.map(Some)
 }
 
-/// The agent of this machine.
-fn agent(bridge: &BridgeConfig, http: Http) -> Result<Agent> {
-    let address = bridge.mesos_agent.clone().map_or_else(|| LOCAL_AGENT.parse(), Ok)?;
-    Ok(Agent::new(http, address, AGENT_PATIENCE))
+/// The agent of this machine. It gets our credential only where somebody has configured it: anybody may listen on a port that no agent
+/// has taken.
+fn agent(bridge: &BridgeConfig, http: &Http) -> Result<Agent> {
+    Ok(match bridge.mesos_agent.clone() {
+        Some(address) => Agent::new(http.clone(), address, AGENT_PATIENCE),
+        None => Agent::new(http.anonymous(), LOCAL_AGENT.parse()?, AGENT_PATIENCE),
+    })
 }
 
 /// With which Mesos is asked.

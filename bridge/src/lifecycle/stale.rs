@@ -26,7 +26,7 @@ impl Inner {
         match InUse::on(agent, *booted).await {
             Ok(in_use) => Some(in_use),
             Err(error) => {
-                tracing::warn!(error = error.chain(), "could not find out what the containers of the agent use");
+                tracing::debug!(error = error.chain(), "could not find out what the containers of the agent use");
                 None
             }
         }
