@@ -1,7 +1,7 @@
 //! A framework: what runs tasks on the agents, as Marathon does.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -64,40 +64,44 @@ impl Framework {
     /// The first status of the task that has this state; panics when the task is over in another one.
     pub async fn until(&mut self, task: &str, state: &str) -> Value {
         loop {
-            while let Some(status) = self.statuses.pop_front() {
-                if status["task_id"]["value"] != task {
-                    continue;
-                }
-                if status["state"] == state {
-                    return status;
-                }
-                assert!(!TERMINAL.contains(&status["state"].as_str().unwrap()), "not {state}: {status}");
+            let status = self.next_of(task).await;
+            if status["state"] == state {
+                return status;
             }
-            self.event().await;
+            assert!(!TERMINAL.contains(&status["state"].as_str().unwrap()), "not {state}: {status}");
         }
     }
 
     /// The status with which the task runs, or with which it ends without having run.
     pub async fn starts_or_ends(&mut self, task: &str) -> Value {
         loop {
-            while let Some(status) = self.statuses.pop_front() {
-                let state = status["state"].as_str().unwrap();
-                if status["task_id"]["value"] == task && (state == "TASK_RUNNING" || TERMINAL.contains(&state)) {
-                    return status;
-                }
+            let status = self.next_of(task).await;
+            let state = status["state"].as_str().unwrap();
+            if state == "TASK_RUNNING" || TERMINAL.contains(&state) {
+                return status;
             }
-            self.event().await;
         }
     }
 
     /// The status with which the task ends.
     pub async fn end(&mut self, task: &str) -> Value {
         loop {
-            while let Some(status) = self.statuses.pop_front() {
-                if status["task_id"]["value"] == task && TERMINAL.contains(&status["state"].as_str().unwrap()) {
-                    return status;
-                }
+            let status = self.next_of(task).await;
+            if TERMINAL.contains(&status["state"].as_str().unwrap()) {
+                return status;
             }
+        }
+    }
+
+    /// The next status of the task. Those of others are kept for whoever asks for them.
+    async fn next_of(&mut self, task: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(at) = self.statuses.iter().position(|status| status["task_id"]["value"] == task) {
+                return self.statuses.remove(at).unwrap();
+            }
+            // The master says that it is there, also when it has nothing to say.
+            assert!(begun.elapsed() < 2 * PATIENCE, "nothing is heard of task {task}; of others: {:?}", self.statuses);
             self.event().await;
         }
     }
