@@ -166,6 +166,7 @@ impl<'de> Visitor<'de> for Backend<'_> {
         let settings = MapAccessDeserializer::new(WithoutType(map));
         match self.kind {
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
+            "nfs" => Deserialize::deserialize(settings).map(BackendConfig::Nfs),
             other => {
                 Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", "))))
             }
