@@ -18,7 +18,7 @@ use crate::capacity::Capacity;
 use crate::config::NfsConfig;
 use crate::connection::{Connection, Mounted};
 use crate::filling::Fillable;
-use crate::gate::Gate;
+use crate::gate::{Gate, is_silence};
 use crate::layout::{self, Shown};
 use crate::options;
 use crate::record::{SnapshotRecord, State, VolumeRecord};
@@ -34,6 +34,9 @@ const SWEEPING: Duration = Duration::from_secs(600);
 
 /// How long CreateSnapshot waits for a copy before it says that it is not ready.
 const SNAPSHOT: Duration = Duration::from_secs(5);
+
+/// The pause before a look at what another controller is at work on.
+const ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// A page of a listing, and the object to go on after.
 #[derive(Debug, Clone)]
@@ -254,6 +257,10 @@ impl Export {
                         self.backend, record.id
                     )));
                 }
+                // Another controller is at work on it.
+                Err(error) if error.kind() == Kind::Unavailable && !is_silence(&error) && !deadline.passed() => {
+                    thread::sleep(ELSEWHERE.min(deadline.remaining()));
+                }
                 // Its place is taken: it cannot come to be, and nobody was told of it.
                 Err(error) if error.kind() == Kind::AlreadyExists => {
                     let id = record.id.clone();
@@ -429,6 +436,8 @@ impl Export {
         match self.fill::<SnapshotRecord>(&record.id, patience) {
             Ok(false) => Ok(record),
             Ok(true) => self.snapshot(&record.id),
+            // Another controller is at work on it.
+            Err(error) if error.kind() == Kind::Unavailable && !is_silence(&error) => Ok(record),
             Err(error) if error.kind() == Kind::NotFound => Err(Error::internal(format!(
                 "snapshot {0}:{1} is not complete, and its volume is gone; delete it",
                 self.backend, record.id

@@ -223,7 +223,7 @@ impl Drop for Inside {
 }
 
 /// Whether an error says that the server could not be asked: not what it answered.
-fn is_silence(error: &Error) -> bool {
+pub(crate) fn is_silence(error: &Error) -> bool {
     if error.kind() != Kind::Unavailable {
         return false;
     }
