@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The variable that names a program to test instead of a freshly built one.
-const VARIABLE: &str = "HAWSER_BIN";
+pub const VARIABLE: &str = "HAWSER_BIN";
+/// The same for the program with faults.
+pub const FAULTS_VARIABLE: &str = "HAWSER_FAULTS_BIN";
 
 /// The root of the workspace.
 pub fn workspace_root() -> &'static Path {
@@ -16,22 +18,53 @@ pub fn workspace_root() -> &'static Path {
 /// the path of a binary only to the tests of its own package.
 pub fn hawser() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os(VARIABLE) {
-        Some(path) => PathBuf::from(path),
-        None => build("hawser", &[]),
-    })
+    BINARY.get_or_init(|| named(VARIABLE).unwrap_or_else(|| build("hawser", &[])))
 }
 
 /// The program that kills itself at a step named by `HAWSER_KILL_AT`, and whose calls fail as ordered by `HAWSER_FAULTS`.
 pub fn hawser_with_faults() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("hawser-faults", &["--features", "faults"]))
+    BINARY.get_or_init(|| named(FAULTS_VARIABLE).unwrap_or_else(|| build("hawser-faults", &["--features", "faults"])))
+}
+
+/// The program on both sides of a node of the [rig](crate::rig).
+pub fn rig_node() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| beside("rig-node"))
+}
+
+/// The program that runs another one in a node of the [rig](crate::rig).
+pub fn rig_run() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| beside("rig-run"))
+}
+
+/// A program of this package, which Cargo has built together with the test.
+fn beside(name: &str) -> PathBuf {
+    let path = profile().join(name);
+    assert!(path.exists(), "{} is missing; `cargo build --package hawser-tests` builds it", path.display());
+    path
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+/// The directory that this test was built below, such as `target/debug`.
+fn profile() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let directory = program.parent().unwrap();
+    // Tests are in a directory of their own there.
+    if directory.ends_with("deps") { directory.parent().unwrap().to_owned() } else { directory.to_owned() }
+}
+
+/// The directory of everything that is built together with this test.
+pub fn target() -> PathBuf {
+    profile().parent().unwrap().to_owned()
 }
 
 fn build(binary: &str, arguments: &[&str]) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let target = profile.parent().unwrap();
+    let (profile, target) = (profile(), target());
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--package", "hawser", "--bin", binary, "--target-dir"]).arg(target).args(arguments);
     if profile.ends_with("release") {

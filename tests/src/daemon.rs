@@ -45,6 +45,11 @@ impl Daemon {
         self.id
     }
 
+    /// The process that runs it; itself unless it was [spawned behind](Self::spawn_behind) that.
+    pub fn runner(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Everything that was said into its log, by those before it too.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()

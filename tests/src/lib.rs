@@ -5,6 +5,8 @@
 //! [`Workspace`] is the directory of one case; whatever happens in it, a panic included, is unmounted, unbound and removed when
 //! it goes. [`Plugin::finish`] proves before that that nothing was left to clean up.
 //!
+//! [`rig`] is machines with kernels of their own, for what the kernel here has not got or what concerns several nodes.
+//!
 //! [`mesos`], [`docker`] and [`podman`] are the programs of others that a plugin stands beside, each in an [`enclosure`],
 //! which takes everything with it that they leave.
 //!
@@ -37,6 +39,7 @@ pub mod podman;
 pub mod poll;
 pub mod process;
 pub mod refusal;
+pub mod rig;
 pub mod settings;
 pub mod story;
 pub mod trial;

@@ -24,8 +24,7 @@ impl Output {
         let mut command = Command::from(command);
         let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
         let output = tokio::time::timeout(PATIENCE, run).await.unwrap_or_else(|_| panic!("{words} hangs")).unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        Self { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        output.into()
     }
 
     /// What it said; panics unless it ended well.
@@ -38,5 +37,12 @@ impl Output {
     pub fn badly(self) -> String {
         assert!(!self.status.success(), "it should have failed: {}{}", self.stdout, self.stderr);
         self.stderr
+    }
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        Self { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 }

@@ -1,0 +1,67 @@
+//! `hawser serve` in a node.
+
+use std::fs;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Node;
+use crate::binary::hawser;
+use crate::client::Client;
+use crate::daemon::Daemon;
+use crate::process::Process;
+
+/// Where it listens in the node. That is not below what both sides see: a socket does not cross, and its file would be in the way.
+const SOCKET: &str = "/run/hawser-test.sock";
+
+/// One process in a node, with its socket on this side. Killed when it is dropped.
+///
+/// It is a [`Process`] like any other: [`Daemon::kill`], [`Daemon::terminate`] and [`Daemon::tail`] are about the one in the node.
+#[derive(Debug)]
+pub struct Plugin {
+    process: Process,
+    _forward: Daemon,
+    node: String,
+    base: PathBuf,
+}
+
+impl Plugin {
+    /// Starts `hawser serve all` in `node`, with the node's name as its node id and `config`, the text of a configuration; returns when
+    /// it answers on this side.
+    pub async fn start(node: &Node, config: &str) -> Self {
+        Self::serve(node, node.command(hawser()), config).await
+    }
+
+    /// The same with a [command](Node::command) that runs another program, or has more environment.
+    pub async fn serve(node: &Node, mut command: Command, config: &str) -> Self {
+        let base = node.directory();
+        let [file, log, socket] = ["config.yaml", "plugin.log", "csi.sock"].map(|name| base.join(name));
+        fs::write(&file, config).unwrap();
+        command
+            .args(["serve", "all", "--node-id", node.name(), "--endpoint", &format!("unix://{SOCKET}"), "--config"])
+            .arg(&file);
+        let forward = node.forward(Path::new(SOCKET), &socket);
+        let mut process = Process::spawn(command, &socket, &log);
+        process.wait_until_it_answers().await;
+        Self { process, _forward: forward, node: node.name().to_owned(), base }
+    }
+
+    /// A client, whose paths are in the [node's directory](Node::directory). What is mounted there only the node sees.
+    pub fn client(&self) -> Client {
+        Client::new(self.process.socket(), &self.node, &self.base)
+    }
+}
+
+impl Deref for Plugin {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Plugin {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
