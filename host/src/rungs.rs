@@ -90,17 +90,14 @@ fn climb(place: &Place, entry: &MountEntry, rung: Rung) -> Result<()> {
     let work = move || {
         // The descriptor in the path belongs to the caller, who may have gone.
         let path = crate::device::descriptor_path(&held).join(path.file_name().unwrap_or_default());
-        let unmount = || match rustix::mount::unmount(&path, rung.flags()) {
-            // Between a forced or abandoned attempt and now it may have gone; and another mount is not ours to take away.
-            Err(error) if !still_there(id, &shown) => {
-                if matches!(error, rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) {
-                    Ok(())
-                } else {
-                    Err(error)
+        let unmount =
+            || match rustix::mount::unmount(&path, rung.flags()) {
+                // Between a forced or abandoned attempt and now it may have gone; and another mount is not ours to take away.
+                Err(error) if !still_there(id, &shown) => {
+                    if matches!(error, rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) { Ok(()) } else { Err(error) }
                 }
-            }
-            other => other,
-        };
+                other => other,
+            };
         busy::asked_again(unmount, |errno| *errno == rustix::io::Errno::BUSY).map_err(|errno| {
             let cause = io::Error::from(errno);
             match cause.raw_os_error() {
