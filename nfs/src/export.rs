@@ -290,6 +290,29 @@ impl Export {
         })
     }
 
+    /// One page of volumes, after `after`, with what is wrong with each.
+    pub fn volumes_with_trouble(
+        self: &Arc<Self>,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Page<(VolumeRecord, Option<String>)>> {
+        let after = after.map(str::to_owned);
+        self.quick(move |tree| {
+            let (records, next) = tree.page(after.as_deref(), max, |record: &VolumeRecord| record.state == State::Ready)?;
+            let mut items = Vec::with_capacity(records.len());
+            for record in records {
+                let trouble = tree.trouble(&record)?;
+                // One that goes while it is listed lacks its directory, which is no trouble.
+                let is_there =
+                    trouble.is_none() || tree.find::<VolumeRecord>(&record.id).is_ok_and(|(_, now)| now.state == State::Ready);
+                if is_there {
+                    items.push((record, trouble));
+                }
+            }
+            Ok(Page { items, next })
+        })
+    }
+
     /// One page of volumes, after `after`.
     pub fn volumes(self: &Arc<Self>, after: Option<&str>, max: usize) -> Result<Page<VolumeRecord>> {
         let after = after.map(str::to_owned);
@@ -301,13 +324,8 @@ impl Export {
 
     /// What is wrong with a volume, if something is.
     pub fn volume_trouble(self: &Arc<Self>, record: &VolumeRecord) -> Result<Option<String>> {
-        let path = crate::tree::content(record)?;
-        self.quick(move |tree| {
-            Ok(match tree.root.base.enter(&path)? {
-                Some(_) => None,
-                None => Some(format!("its directory {} is missing", path.display())),
-            })
-        })
+        let record = record.clone();
+        self.quick(move |tree| tree.trouble(&record))
     }
 
     /// Records a larger size. Nothing enforces it.
@@ -321,6 +339,9 @@ impl Export {
                 }
                 if range.required() < record.size {
                     return Err(Error::out_of_range(format!("volume {label} has {} and cannot shrink to {range}", record.size)));
+                }
+                if range.required() > crate::volume::SIZE_MAX {
+                    return Err(Error::out_of_range(format!("{range} is more than {}", crate::volume::SIZE_MAX)));
                 }
                 record.size = range.required();
                 let size = record.size;

@@ -176,6 +176,14 @@ impl Tree {
         self.root.own.touch(CLOCK)
     }
 
+    /// What is wrong with a volume, if something is.
+    pub(crate) fn trouble(&self, record: &VolumeRecord) -> Result<Option<String>> {
+        self.pulse.beat();
+        let path = content(record)?;
+        let found = self.root.base.enter(&path)?;
+        Ok(found.is_none().then(|| format!("its directory {} is missing", path.display())))
+    }
+
     /// An object by its digest, with its record.
     pub(crate) fn of_digest<R: Object>(&self, digest: &str) -> Result<Option<(Directory, u64, R)>> {
         let Some(object) = self.shelf(R::SHELF).enter(digest)? else { return Ok(None) };

@@ -36,6 +36,10 @@ pub struct NewVolume {
 /// The mode of a directory while it is made, before it has the one that was asked for.
 const MAKING: u32 = 0o700;
 
+/// Sizes that are taken for meant: a block, and more than any server has.
+const SIZE_MIN: Bytes = Bytes::new(4096);
+pub(crate) const SIZE_MAX: Bytes = Bytes::new(1 << 60);
+
 /// The size of a volume for which none was asked.
 const DEFAULT_SIZE: Bytes = Bytes::gib(1);
 
@@ -72,8 +76,7 @@ impl Tree {
             Some(Origin::Snapshot(id)) => self.ready::<SnapshotRecord>(id)?.size,
         };
         let default = min.max(DEFAULT_SIZE);
-        let rule =
-            SizeRule { min: min.max(Bytes::new(1)), max: Bytes::new(i64::MAX.unsigned_abs()), step: Bytes::new(1), default };
+        let rule = SizeRule { min: min.max(SIZE_MIN), max: SIZE_MAX, step: Bytes::new(1), default };
         let size = new.range.fit(&rule)?;
         let id = NativeId::fresh(&new.name);
         let must_be_filled = new.origin.is_some() || new.path.is_some();

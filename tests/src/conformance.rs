@@ -59,6 +59,10 @@ pub enum Need {
     Shared,
     /// Volumes are directories of this machine.
     Plain,
+    /// Volumes can be reached from one place only.
+    Placed,
+    /// A volume has a size by its own account.
+    Measured,
 }
 
 /// A way of running the plugin.
@@ -85,23 +89,29 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: false,
-            has: &[Mount, Device, Format, Cut, Group, Copy, Modify, Sized],
+            has: &[Mount, Device, Format, Cut, Group, Copy, Modify, Sized, Placed, Measured],
         },
         Backend {
             name: "image-xfs",
             kind: Kind::Image,
             ground: Ground::Xfs,
             block: false,
-            has: &[Mount, Device, Format, Cut, Group, Reflink, Modify, Sized],
+            has: &[Mount, Device, Format, Cut, Group, Reflink, Modify, Sized, Placed, Measured],
         },
         Backend {
             name: "block",
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: true,
-            has: &[Block, Device, Cut, Group, Copy, Modify, Sized],
+            has: &[Block, Device, Cut, Group, Copy, Modify, Sized, Placed, Measured],
         },
-        Backend { name: "directory", kind: Kind::Directory, ground: Ground::Ext4, block: false, has: &[Mount, Shared, Plain] },
+        Backend {
+            name: "directory",
+            kind: Kind::Directory,
+            ground: Ground::Ext4,
+            block: false,
+            has: &[Mount, Shared, Plain, Placed, Measured],
+        },
         Backend { name: "nfs", kind: Kind::Nfs, ground: Ground::Nfs, block: false, has: &[Mount, Shared, Cut] },
     ]
 };

@@ -211,8 +211,8 @@ impl Provisioner for Nfs {
 
     async fn list(&self, after: Option<&str>, max: usize) -> Result<Page<VolumeStatus>> {
         let after = after.map(str::to_owned);
-        let page = self.run(move |export| export.volumes(after.as_deref(), max)).await?;
-        let items = page.items.into_iter().map(|record| self.status(record, None)).collect::<Result<_>>()?;
+        let page = self.run(move |export| export.volumes_with_trouble(after.as_deref(), max)).await?;
+        let items = page.items.into_iter().map(|(record, trouble)| self.status(record, trouble)).collect::<Result<_>>()?;
         Ok(Page { items, next: page.next })
     }
 
