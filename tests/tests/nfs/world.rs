@@ -11,7 +11,6 @@ pub struct World {
     // Dropped in this order.
     pub nodes: Vec<Machine>,
     pub server: NfsServer,
-    pub export: Export,
     pub rig: Rig,
 }
 
@@ -45,7 +44,7 @@ impl World {
             machines.push(Machine { plugin, node });
         }
         notice("the world is up");
-        Self { nodes: machines, server, export, rig }
+        Self { nodes: machines, server, rig }
     }
 }
 
