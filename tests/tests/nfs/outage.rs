@@ -57,11 +57,7 @@ fn elsewhere(name: &str) -> csi::CreateVolumeRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_server_delays_nobody_and_is_used_again() {
-    let world = World::new(
-        ["n1"],
-        "  local:\n    type: local\n    kind: directory\n    root: /tmp/pool\ndriver:\n  default-backend: nfs\n",
-    )
-    .await;
+    let world = World::new(["n1"], "  local:\n    type: local\n    root: /tmp/pool\ndriver:\n  default-backend: nfs\n").await;
     let machine = &world.nodes[0];
     let (client, usage) = (machine.plugin.client(), Usage::mount());
     let other = client.try_create(elsewhere("other")).await.unwrap();
