@@ -1,3 +1,4 @@
 //! The backends: one folder or file a storage system, each an implementation of [`Provisioner`](crate::Provisioner).
 
 pub mod local;
+pub mod nfs;

@@ -140,6 +140,8 @@ pub struct NewVolume {
     pub accesses: Vec<Access>,
     /// The backend's own wishes, without those that every backend has and those of the CO.
     pub parameters: BTreeMap<String, String>,
+    /// What the CO says of who asks (`csi.storage.k8s.io/pvc/name` and such): never part of what is asked.
+    pub labels: BTreeMap<String, String>,
     /// What the node needs to be told about the volume later.
     pub context: BTreeMap<String, String>,
     /// What it is made from.

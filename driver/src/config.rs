@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::Path;
 
 use hawser_bridge::config::BridgeConfig;
+use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
 use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
 use serde::{Deserialize, Serialize};
@@ -55,15 +56,18 @@ pub struct DriverConfig {
 pub enum BackendConfig {
     /// `type: local`.
     Local(LocalConfig),
+    /// `type: nfs`.
+    Nfs(NfsConfig),
 }
 
 impl BackendConfig {
     /// The types that there are.
-    pub const TYPES: [&'static str; 1] = ["local"];
+    pub const TYPES: [&'static str; 2] = ["local", "nfs"];
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         match self {
             BackendConfig::Local(local) => local.mistakes(),
+            BackendConfig::Nfs(nfs) => nfs.mistakes(),
         }
     }
 }

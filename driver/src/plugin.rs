@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hawser_controller::{Backends, Controller, Provisioner};
 use hawser_host::{Host, machine};
+use hawser_nfs::Export;
 use hawser_node::{Attacher, Node, NodeConfig};
 use hawser_pool::Pool;
 use hawser_volume::queue::Queue;
@@ -68,6 +69,19 @@ impl Plugin {
                         prefix,
                         local.max_volumes_per_node,
                     );
+                    attachers.insert(name.clone(), Arc::new(attacher));
+                }
+                BackendConfig::Nfs(nfs) => {
+                    let export = Export::new(name.clone(), nfs.clone(), Arc::clone(host))
+                        .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                    if mode != Mode::Node {
+                        export.keep_clean();
+                    }
+                    provisioners.insert(
+                        name.clone(),
+                        Arc::new(hawser_controller::backend::nfs::Nfs::new(name.clone(), Arc::clone(&export))),
+                    );
+                    let attacher = hawser_node::backend::nfs::Nfs::new(name.clone(), export, Arc::clone(host));
                     attachers.insert(name.clone(), Arc::new(attacher));
                 }
             }

@@ -25,7 +25,10 @@ use std::time::Duration;
 
 use hawser_volume::{Bytes, Deadline, Error, Filesystem, Result};
 
-use crate::{Content, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, Shape, Target, Usage};
+use crate::{
+    Content, Detached, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, NfsMount, Shape, Target,
+    Usage,
+};
 
 /// How often a call that is held looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(5);
@@ -196,6 +199,8 @@ impl Host for Faulty<dyn Host> {
         fn open_device(&self, path: &Path, read_only: bool) -> Result<Device>;
         fn mount(&self, device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()>;
         fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()>;
+        fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached>;
+        fn attach(&self, mount: &Detached, target: &Target) -> Result<()>;
         fn unmount(&self, path: &Path) -> Result<()>;
         fn attach_loop(&self, image: &Path, read_only: bool) -> Result<Device>;
         fn loops_of(&self, image: &Path) -> Result<Vec<PathBuf>>;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
+pub mod beneath;
 mod blank;
 mod busy;
 pub mod check;
@@ -41,7 +42,12 @@ pub mod loopdev;
 pub mod machine;
 pub mod mount;
 pub mod mountinfo;
+pub mod nfs;
 pub mod options;
+pub mod remote;
+pub mod removal;
+pub mod replica;
+mod rungs;
 mod scratch;
 pub mod signature;
 pub mod space;
@@ -51,10 +57,12 @@ pub mod target;
 mod unfinished;
 pub mod usage;
 
+pub use beneath::Directory;
 pub use device::{Device, DeviceNumber};
 pub use format::FormatOptions;
 pub use linux::Linux;
 pub use mountinfo::{MountEntry, MountTable};
+pub use nfs::{Detached, NfsMount};
 pub use options::MountOptions;
 pub use signature::{Content, FilesystemInfo};
 pub use target::{Shape, Target};
@@ -96,6 +104,12 @@ pub trait Host: Send + Sync + Debug {
     /// Shows what is at `source` (a directory or file, not following a link in the last component) at `target` too, with the
     /// per-mount part of `options` (read-only, noexec, …) set before it becomes visible.
     fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()>;
+
+    /// Mounts a directory of an NFS server to nowhere: see [`nfs`].
+    fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached>;
+
+    /// Attaches a detached mount to `target`.
+    fn attach(&self, mount: &Detached, target: &Target) -> Result<()>;
 
     /// Takes away the topmost mount at `path`, never lazily, never following a link. `Precondition` when it is busy,
     /// `NotFound` when nothing is mounted there.

@@ -6,8 +6,8 @@ use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
 use crate::target::{self, Place};
 use crate::{
-    Content, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, Shape, Target, Usage, check,
-    format, freeze, group, grow, loopdev, mount, signature, usage,
+    Content, Detached, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, NfsMount, Shape, Target,
+    Usage, check, format, freeze, group, grow, loopdev, mount, remote, signature, usage,
 };
 
 /// This machine.
@@ -41,6 +41,14 @@ impl Host for Linux {
 
     fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()> {
         mount::bind(source, target, options)
+    }
+
+    fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached> {
+        mount.mount(deadline)
+    }
+
+    fn attach(&self, mount: &Detached, target: &Target) -> Result<()> {
+        mount::attach(mount, target)
     }
 
     fn unmount(&self, path: &Path) -> Result<()> {
@@ -88,11 +96,13 @@ impl Host for Linux {
     }
 
     fn usage(&self, path: &Path) -> Result<Usage> {
-        usage::usage(path)
+        let at = path.to_owned();
+        remote::patiently(path, remote::PATIENCE, move || usage::usage(&at))
     }
 
     fn sync(&self, path: &Path) -> Result<()> {
-        freeze::sync(path)
+        let at = path.to_owned();
+        remote::patiently(path, remote::PATIENCE, move || freeze::sync(&at))
     }
 
     fn freeze(&self, path: &Path) -> Result<()> {
@@ -104,6 +114,7 @@ impl Host for Linux {
     }
 
     fn give_to_group(&self, path: &Path, gid: u32, deadline: Deadline) -> Result<()> {
-        group::give_to_group(path, gid, deadline)
+        let at = path.to_owned();
+        remote::patiently(path, deadline.remaining(), move || group::give_to_group(&at, gid, deadline))
     }
 }

@@ -18,7 +18,7 @@ use crate::mountinfo::MountTable;
 use crate::options::MountOptions;
 use crate::signature::{self, Content};
 use crate::target::{Place, Target};
-use crate::{busy, identity, ioctl, superblock};
+use crate::{busy, identity, ioctl, remote, rungs, superblock};
 
 /// Mounts the filesystem of `device` at `target`: [`Host::mount`](crate::Host::mount).
 ///
@@ -60,8 +60,14 @@ pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, ta
 /// Shows `source` at `target` too: [`Host::bind`](crate::Host::bind).
 pub fn bind(source: &Path, target: &Target, options: &MountOptions) -> Result<()> {
     let what = || format!("bind {} to {}", source.display(), target.path().display());
-    let held = rustix::fs::open(source, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).attempt(what)?;
-    let stat = rustix::fs::fstat(&held).attempt(what)?;
+    let (path, asked) = (source.to_owned(), what());
+    // Opening and looking ask the server of a remote filesystem; the rest is this kernel's own.
+    let (held, stat) = remote::patiently(source, remote::PATIENCE, move || {
+        let held = rustix::fs::open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let held = held.attempt(|| asked.clone())?;
+        let stat = rustix::fs::fstat(&held).attempt(|| asked)?;
+        Ok((held, stat))
+    })?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         return Err(Error::precondition(format!("{} is a symbolic link, which is not followed", source.display())));
     }
@@ -96,8 +102,10 @@ pub fn empty(target: &Target) -> Result<()> {
 pub fn unmount(path: &Path) -> Result<()> {
     let place = Place::of(path)?;
     let nothing = || Error::not_found(format!("nothing is mounted at {}", place.path.display()));
-    if MountTable::read()?.top(&place.path).is_none() {
-        return Err(nothing());
+    let table = MountTable::read()?;
+    let Some(entry) = table.top(&place.path) else { return Err(nothing()) };
+    if remote::is_remote(entry) {
+        return rungs::unmount(&place, entry, &table);
     }
     // Not sys_mount::unmount: up to 3.1 its NOFOLLOW has the number of O_NOFOLLOW, which umount2(2) refuses.
     let unmount = || rustix::mount::unmount(place.by_descriptor(), UnmountFlags::NOFOLLOW);
@@ -249,7 +257,7 @@ fn has_mounted_twin(device: &Device) -> Result<bool> {
 }
 
 /// What the kernel wrote into the log of a mount context, with the values of options taken out: they may be secrets.
-fn words(context: &OwnedFd, options: &MountOptions) -> String {
+pub(crate) fn words(context: &OwnedFd, options: &MountOptions) -> String {
     let mut said = String::new();
     let mut message = [0; 1024];
     // Each read returns one message, the oldest first, and ENODATA when there are no more.
@@ -274,8 +282,8 @@ fn words(context: &OwnedFd, options: &MountOptions) -> String {
     said
 }
 
-/// Makes a detached mount visible.
-fn attach(mount: impl AsFd, target: &Target) -> Result<()> {
+/// Makes a detached mount visible: [`Host::attach`](crate::Host::attach).
+pub fn attach(mount: impl AsFd, target: &Target) -> Result<()> {
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", target, c"", by_descriptor).map_err(|errno| {
         let error = errno::error(format!("attach a mount at {}", target.path().display()), errno);

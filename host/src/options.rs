@@ -53,12 +53,12 @@ impl MountOptions {
     }
 
     /// What the filesystem itself is told.
-    pub(crate) fn superblock(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+    pub fn superblock(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.superblock.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
     }
 
     /// Whether the filesystem is told `key` already.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.superblock.iter().any(|(known, _)| known == key)
     }
 

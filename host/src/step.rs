@@ -86,6 +86,14 @@ steps! {
     StagingUnmounted = "staging-unmounted",
     /// The device has its new size, its filesystem has not.
     DeviceGrown = "device-grown",
+    /// A directory of an export is claimed for a volume, its content is not there yet.
+    PathClaimed = "path-claimed",
+    /// The content of a volume of an export has its place, or has left it.
+    ContentMoved = "content-moved",
+    /// A volume of an export is recorded as leaving, and is in its place.
+    LeavingRecorded = "leaving-recorded",
+    /// The directory of a volume that leaves is nobody's any more.
+    ClaimReleased = "claim-released",
 }
 
 /// Says that a call has come to `step`.

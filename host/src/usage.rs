@@ -32,15 +32,7 @@ pub fn usage(path: &Path) -> Result<Usage> {
     let what = || format!("read the usage of {}", path.display());
     let held = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).attempt(what)?;
     let stat = rustix::fs::fstatvfs(&held).attempt(what)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    Ok(Usage {
-        bytes: Space {
-            total: bytes(stat.f_blocks),
-            available: bytes(stat.f_bavail),
-            used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
-        },
-        inodes: Space { total: stat.f_files, available: stat.f_favail, used: stat.f_files.saturating_sub(stat.f_ffree) },
-    })
+    Ok(crate::beneath::usage(&stat))
 }
 
 #[cfg(test)]

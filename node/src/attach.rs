@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use hawser_host::{Device, MountEntry};
+use hawser_host::{Detached, Device, MountEntry};
 use hawser_volume::{Bytes, Deadline, NodeId, Result, Secrets, Segments, VolumeId};
 
 /// One configured backend, as the node sees it.
@@ -41,6 +41,12 @@ pub trait Attacher: Send + Sync + fmt::Debug {
     /// Lets the node see the size that the volume has now, and returns it.
     fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
 
+    /// Whether the storage system answers: asked before a mount of it is touched, so that nothing hangs in one whose server is silent,
+    /// and keeps it in use. `Unavailable` when it does not.
+    fn answers(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether another node service on this machine has the volume too, so that mounts of it may be its.
     fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
 }
@@ -56,6 +62,8 @@ pub struct Attach {
     pub publish_context: BTreeMap<String, String>,
     /// What the volume's creator said.
     pub volume_context: BTreeMap<String, String>,
+    /// The mount flags of the call.
+    pub mount_flags: Vec<String>,
     /// Without writing.
     pub read_only: bool,
     /// Secrets of the call.
@@ -64,8 +72,10 @@ pub struct Attach {
     pub deadline: Deadline,
 }
 
+/// Makes a mount that is attached to nothing.
+pub type MakeMount = Box<dyn FnOnce() -> Result<Detached> + Send>;
+
 /// What a volume is on this node.
-#[derive(Debug)]
 pub enum Source {
     /// A block device, held open, with its identity proved.
     Device {
@@ -82,4 +92,23 @@ pub enum Source {
         /// Without writing.
         read_only: bool,
     },
+    /// A mount that is still to be made, with all options of the call in it.
+    Mount {
+        /// Makes it.
+        make: MakeMount,
+        /// Without writing.
+        read_only: bool,
+    },
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Device { device, blank } => f.debug_struct("Device").field("device", device).field("blank", blank).finish(),
+            Source::Directory { path, read_only } => {
+                f.debug_struct("Directory").field("path", path).field("read_only", read_only).finish()
+            }
+            Source::Mount { read_only, .. } => f.debug_struct("Mount").field("read_only", read_only).finish_non_exhaustive(),
+        }
+    }
 }

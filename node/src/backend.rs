@@ -1,3 +1,4 @@
 //! The backends: one file a storage system, each an implementation of [`Attacher`](crate::Attacher).
 
 pub mod local;
+pub mod nfs;

@@ -22,6 +22,7 @@ impl Attacher for Faulty<dyn Attacher> {
         fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
         fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool>;
         fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
+        fn answers(&self) -> Result<()>;
         fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
     }
 }

@@ -72,6 +72,7 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
             publish.access.mode
         )));
     }
+    attacher.answers()?;
     let target = host.create_target(&publish.target, if block { Shape::File } else { Shape::Directory })?;
     step::reached(Step::TargetMade);
     host.bind(&source, &target, &options.with_read_only(read_only))?;

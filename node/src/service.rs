@@ -103,6 +103,7 @@ impl Inner {
             node: self.config.id.clone(),
             publish_context: BTreeMap::new(),
             volume_context: BTreeMap::new(),
+            mount_flags: Vec::new(),
             read_only: false,
             secrets: Secrets::default(),
             deadline: Deadline::after(WORK),
@@ -133,6 +134,7 @@ impl Inner {
         let attach = Attach {
             publish_context: request.publish_context,
             volume_context: request.volume_context,
+            mount_flags: access.mount().map(|mount| mount.flags.clone()).unwrap_or_default(),
             read_only: access.mode.is_read_only(),
             secrets: request::secrets(request.secrets)?,
             ..self.attach(volume)

@@ -78,7 +78,7 @@ fn stage_again(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage, staging:
     let source = attacher.attach(&stage.attach)?;
     let cannot_write = match &source {
         Source::Device { device, .. } => device.read_only,
-        Source::Directory { read_only, .. } => *read_only,
+        Source::Directory { read_only, .. } | Source::Mount { read_only, .. } => *read_only,
     };
     let wanted = cannot_write || stage.attach.read_only || MountOptions::parse(&mount.flags)?.read_only;
     if wanted != entry.read_only() {
@@ -126,7 +126,15 @@ fn show(host: &dyn Host, stage: &Stage, staging: &Path, source: Source) -> Resul
             }
             Ok(())
         }
-        (Source::Directory { .. }, AccessKind::Block) => {
+        (Source::Mount { make, read_only }, AccessKind::Mount(mount)) => {
+            let target = host.create_target(staging, Shape::Directory)?;
+            host.attach(&make()?, &target)?;
+            if !read_only {
+                give_to_group(host, stage, mount, staging)?;
+            }
+            Ok(())
+        }
+        (Source::Directory { .. } | Source::Mount { .. }, AccessKind::Block) => {
             Err(Error::invalid(format!("volume {} is a directory and cannot be a raw device", stage.attach.volume)))
         }
     }
@@ -227,6 +235,7 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                 unmount_all(host, attacher, volume, &device)?;
                 host.remove_target(&device)?;
             } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
+                attacher.answers()?;
                 host.sync(&staging)?;
             }
             unmount_all(host, attacher, volume, &staging)?;

@@ -40,5 +40,6 @@ pub(crate) fn stats(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId,
                 entry.filesystem
             )
         });
+    attacher.answers()?;
     Ok(Stats { size: Size::Filesystem(host.usage(&path)?), trouble })
 }

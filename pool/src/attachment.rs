@@ -4,32 +4,11 @@ use std::path::PathBuf;
 
 use hawser_host::machine;
 use hawser_host::step::{self, Step};
-use hawser_volume::{Access, AccessMode, Deadline, Error, NodeId, Result};
-use serde::{Deserialize, Serialize};
+use hawser_volume::{Access, Attachment, Deadline, Error, NodeId, Result, VolumeId, attachment};
 
 use crate::layout::{DATA, IMAGE, Shelf};
 use crate::record::{VolumeRecord, now};
 use crate::store::{Kind, Locked, Pool};
-
-/// A node that has a volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attachment {
-    /// The node.
-    pub node: NodeId,
-    /// How it may use the volume.
-    pub mode: AccessMode,
-    /// As a raw device.
-    pub block: bool,
-    /// Without writing.
-    pub read_only: bool,
-    /// The volume's counter when it was granted.
-    pub epoch: u64,
-    /// Nanoseconds since 1970.
-    pub(crate) since: u64,
-    /// The boot of the machine on which the node took it, while it has it.
-    pub(crate) taken: Option<String>,
-}
 
 /// What a node needs to use a volume that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,24 +38,9 @@ impl Pool {
         let mut volume: Locked<VolumeRecord> = self.lock(Shelf::Volumes, id, native, deadline)?;
         self.require_node(node)?;
         let read_only = read_only || access.mode.is_read_only();
-        if let Some(existing) = volume.record.attachments.iter().find(|a| a.node == *node) {
-            return if (existing.mode, existing.block, existing.read_only) == (access.mode, access.is_block(), read_only) {
-                Ok(existing.clone())
-            } else {
-                Err(Error::already_exists(format!(
-                    "volume {}:{id} is attached to {node} already as {}; detach it before attaching it in another way",
-                    self.backend,
-                    existing.describe()
-                )))
-            };
-        }
-        if let Some(other) = volume.record.attachments.iter().find(|a| access.mode.is_single_node() || a.mode.is_single_node()) {
-            return Err(Error::precondition(format!(
-                "volume {}:{id} is attached to node {} ({}); it can go to {node} when it is detached there",
-                self.backend,
-                other.node,
-                other.describe()
-            )));
+        let label = self.volume_id(id)?;
+        if let Some(existing) = attachment::grant(&volume.record.attachments, &label, node, access, read_only)? {
+            return Ok(existing.clone());
         }
         self.require_room(node)?;
         volume.record.epoch += 1;
@@ -93,6 +57,10 @@ impl Pool {
         volume.save()?;
         step::reached(Step::AttachmentRecorded);
         Ok(attachment)
+    }
+
+    fn volume_id(&self, id: &str) -> Result<VolumeId> {
+        VolumeId::new(self.backend.clone(), id)
     }
 
     fn require_room(&self, node: &NodeId) -> Result<()> {
@@ -145,12 +113,9 @@ impl Pool {
         let mut volume: Locked<VolumeRecord> = self.lock(Shelf::Volumes, id, native, deadline)?;
         let path = self.content(&volume.record);
         let boot = machine::boot_id()?;
-        let holders: Vec<String> = volume.record.attachments.iter().map(|a| a.node.to_string()).collect();
-        let Some(attachment) = volume.record.attachments.iter_mut().find(|a| a.node == *node) else {
-            return Err(Error::precondition(match holders.as_slice() {
-                [] => format!("volume {}:{id} is not attached to node {node}; ControllerPublishVolume comes first", self.backend),
-                holders => format!("volume {}:{id} is attached to {}, not to node {node}", self.backend, holders.join(", ")),
-            }));
+        let granted = volume.record.attachments.iter().position(|a| a.node == *node);
+        let Some(attachment) = granted.map(|at| &mut volume.record.attachments[at]) else {
+            return Err(attachment::not_granted(&volume.record.attachments, &self.volume_id(id)?, node));
         };
         let claim = Claim { path, read_only: attachment.read_only, block: attachment.block, epoch: attachment.epoch };
         if attachment.taken.as_deref() != Some(&boot) {
@@ -222,16 +187,5 @@ impl Pool {
         Ok(mounts.locate(directory).is_some_and(|(device, root)| {
             mounts.entries().iter().any(|entry| entry.device == device && entry.root == root && entry.mount_point != directory)
         }))
-    }
-}
-
-impl Attachment {
-    fn describe(&self) -> String {
-        format!(
-            "{}{}{}",
-            self.mode,
-            if self.block { ", raw block" } else { ", mounted" },
-            if self.read_only { ", read-only" } else { "" }
-        )
     }
 }

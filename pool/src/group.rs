@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use hawser_host::step::{self, Step};
-use hawser_volume::{Deadline, Error, ObjectName, Result};
+use hawser_volume::{Deadline, Error, NativeId, ObjectName, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{self, Standstill};
-use crate::layout::{NativeId, Shelf};
+use crate::layout::Shelf;
 use crate::record::{FORMAT, SnapshotRecord, VolumeRecord, now, time_of};
 use crate::snapshot::Cut;
 use crate::store::{Locked, Pool, write_record};

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hawser_volume::{Error, ObjectName, Result};
-use uuid::Uuid;
+use hawser_volume::NativeId;
 
 /// File names inside an object's directory.
 pub(crate) const RECORD: &str = "record.json";
@@ -106,56 +105,13 @@ pub(crate) enum ObjectPath {
     Trashed(NativeId),
 }
 
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Whether an object's directory can have this name.
-pub(crate) fn is_digest(text: &str) -> bool {
-    is_hex(text, 32)
-}
-
 /// Whether the object called `id` is, or was, in the folder called `digest`.
 pub(crate) fn is_of_name(id: &str, digest: &str) -> bool {
     id.strip_prefix(digest).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// `<digest>-<incarnation>`: 32 and 8 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NativeId {
-    pub(crate) digest: String,
-    pub(crate) incarnation: String,
-}
-
-impl NativeId {
-    /// The id of a new object called `name`.
-    pub(crate) fn fresh(name: &ObjectName) -> Self {
-        let random = Uuid::new_v4().simple().to_string();
-        Self { digest: name.digest(), incarnation: random[..8].to_owned() }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (digest, incarnation) = text.split_once('-')?;
-        (is_digest(digest) && is_hex(incarnation, 8))
-            .then(|| Self { digest: digest.to_owned(), incarnation: incarnation.to_owned() })
-    }
-
-    /// Reads an id that a caller sent; one that this pool cannot have given names nothing.
-    pub(crate) fn of(shelf: Shelf, text: &str) -> Result<Self> {
-        Self::parse(text).ok_or_else(|| Error::not_found(format!("{} {text} does not exist", shelf.noun())))
-    }
-}
-
-impl std::fmt::Display for NativeId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.digest, self.incarnation)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -170,16 +126,6 @@ mod tests {
         assert!(matches!(layout.volume_of(Path::new(&trashed)), Some(ObjectPath::Trashed(id)) if id.incarnation == "01234567"));
         for other in ["/pool/snapshots/x/image", "/other/volumes/x/image", "/pool/volumes/x", "/pool/volumes/x/image/y"] {
             assert_eq!(layout.volume_of(Path::new(other)), None, "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_native_id_or_not_found(text in any::<String>()) {
-            match NativeId::of(Shelf::Volumes, &text) {
-                Ok(id) => prop_assert_eq!(id.to_string(), text),
-                Err(error) => prop_assert_eq!(error.kind(), hawser_volume::Kind::NotFound),
-            }
         }
     }
 }

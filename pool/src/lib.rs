@@ -42,7 +42,7 @@ mod store;
 mod sweep;
 mod volume;
 
-pub use attachment::{Attachment, Claim};
+pub use attachment::Claim;
 pub use capacity::Capacity;
 pub use config::LocalConfig;
 pub use group::GroupRecord;

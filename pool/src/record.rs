@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use hawser_volume::{Bytes, ObjectName};
+use hawser_volume::{Attachment, Bytes, ObjectName};
 use serde::{Deserialize, Serialize};
-
-use crate::attachment::Attachment;
 
 /// Version of the records; one that is higher is refused.
 pub(crate) const FORMAT: u32 = 1;

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use hawser_host::lock::FileLock;
 use hawser_host::step::{self, Step};
 use hawser_host::{Host, MountEntry, copy, durable, space};
-use hawser_volume::{BackendName, Bytes, Deadline, Error, ObjectName, Result, Segments};
+use hawser_volume::native::is_digest;
+use hawser_volume::{BackendName, Bytes, Deadline, Error, NativeId, ObjectName, Result, Segments};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::capacity::{Ledger, STEP};
 use crate::config::LocalConfig;
-use crate::layout::{LOCK, Layout, NativeId, ObjectPath, RECORD, Shelf, is_digest, is_of_name};
+use crate::layout::{LOCK, Layout, ObjectPath, RECORD, Shelf, is_of_name};
 use crate::record::{FORMAT, VolumeRecord};
 
 /// What a volume of the pool is made of.
@@ -248,7 +249,7 @@ impl Pool {
 
     /// Reads an object without locking it.
     pub(crate) fn read<R: DeserializeOwned>(&self, shelf: Shelf, id: &str, native: impl Fn(&R) -> &str) -> Result<R> {
-        let parsed = NativeId::of(shelf, id)?;
+        let parsed = NativeId::of(shelf.noun(), id)?;
         read_record(&self.layout.object(shelf, &parsed.digest))?
             .filter(|record| native(record) == id)
             .ok_or_else(|| self.missing(shelf, id))
@@ -263,7 +264,7 @@ impl Pool {
         native: impl Fn(&R) -> &str,
         deadline: Deadline,
     ) -> Result<Locked<R>> {
-        let parsed = NativeId::of(shelf, id)?;
+        let parsed = NativeId::of(shelf.noun(), id)?;
         let folder = self.layout.object(shelf, &parsed.digest);
         let lock = FileLock::acquire(&folder.join(LOCK), deadline)
             .map_err(|error| if error.kind() == hawser_volume::Kind::NotFound { self.missing(shelf, id) } else { error })?;

@@ -43,8 +43,10 @@ pub enum Need {
     Device,
     /// Volumes can be mounted with a filesystem of the CO's choice.
     Format,
-    /// Volumes can be snapshotted and made from snapshots and from each other, alone and in groups.
+    /// Volumes can be snapshotted and made from snapshots and from each other.
     Cut,
+    /// Volumes can be snapshotted in groups, at one moment.
+    Group,
     /// The same in no time, whatever is written meanwhile.
     Reflink,
     /// The copy of a snapshot takes time.
@@ -55,6 +57,12 @@ pub enum Need {
     Sized,
     /// Many nodes can write at one time.
     Shared,
+    /// Volumes are directories of this machine.
+    Plain,
+    /// Volumes can be reached from one place only.
+    Placed,
+    /// A volume has a size by its own account.
+    Measured,
 }
 
 /// A way of running the plugin.
@@ -81,23 +89,30 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: false,
-            has: &[Mount, Device, Format, Cut, Copy, Modify, Sized],
+            has: &[Mount, Device, Format, Cut, Group, Copy, Modify, Sized, Placed, Measured],
         },
         Backend {
             name: "image-xfs",
             kind: Kind::Image,
             ground: Ground::Xfs,
             block: false,
-            has: &[Mount, Device, Format, Cut, Reflink, Modify, Sized],
+            has: &[Mount, Device, Format, Cut, Group, Reflink, Modify, Sized, Placed, Measured],
         },
         Backend {
             name: "block",
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: true,
-            has: &[Block, Device, Cut, Copy, Modify, Sized],
+            has: &[Block, Device, Cut, Group, Copy, Modify, Sized, Placed, Measured],
         },
-        Backend { name: "directory", kind: Kind::Directory, ground: Ground::Ext4, block: false, has: &[Mount, Shared] },
+        Backend {
+            name: "directory",
+            kind: Kind::Directory,
+            ground: Ground::Ext4,
+            block: false,
+            has: &[Mount, Shared, Plain, Placed, Measured],
+        },
+        Backend { name: "nfs", kind: Kind::Nfs, ground: Ground::Nfs, block: false, has: &[Mount, Shared, Cut] },
     ]
 };
 

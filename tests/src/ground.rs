@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -18,6 +19,17 @@ pub enum Ground {
     Ext4,
     /// Reflinks: a snapshot takes no time and no space.
     Xfs,
+    /// The export of a server, for a suite that runs in a node of the rig: [`export`].
+    Nfs,
+}
+
+/// The variable that names the export of [`Ground::Nfs`], as `server:/path`.
+pub const EXPORT: &str = "HAWSER_TEST_EXPORT";
+
+/// The export that [`EXPORT`] names.
+pub fn export() -> &'static str {
+    static NAMED: OnceLock<String> = OnceLock::new();
+    NAMED.get_or_init(|| std::env::var(EXPORT).unwrap_or_else(|_| panic!("{EXPORT} names no export")))
 }
 
 /// A mounted filesystem of a certain kind in which roots can be made.
@@ -34,6 +46,7 @@ impl Footing {
         let (kind, format): (&str, &[&str]) = match ground {
             Ground::Ext4 => ("ext4", &["-q", "-F"]),
             Ground::Xfs => ("xfs", &["-q", "-f", "-m", "reflink=1"]),
+            Ground::Nfs => return Self::of_export(workspace),
         };
         if filesystem_of(workspace.path()) == kind {
             return Self { workspace, mounted: None };
@@ -44,6 +57,14 @@ impl Footing {
         let (file, point) = (file.to_str().unwrap(), mounted.to_str().unwrap());
         run(&format!("mkfs.{kind}"), &[format, &[file]].concat());
         run("mount", &["-t", kind, "-o", "loop", file, point]);
+        Self { workspace, mounted: Some(mounted) }
+    }
+
+    /// The export itself, with nothing remembered of what others see there.
+    fn of_export(workspace: Workspace) -> Self {
+        let mounted = workspace.directory("mounted");
+        let options = "vers=4.2,softerr,timeo=100,retrans=3,actimeo=0,lookupcache=none,nosharecache";
+        run("mount", &["-t", "nfs4", "-o", options, export(), mounted.to_str().unwrap()]);
         Self { workspace, mounted: Some(mounted) }
     }
 

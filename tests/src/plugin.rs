@@ -13,8 +13,9 @@ use crate::binary::{hawser, hawser_with_faults};
 use crate::client::Client;
 use crate::faults::Faults;
 use crate::kernel::{loops_below, mounts_below};
+use crate::poll::until;
 use crate::process::Process;
-use crate::settings::Settings;
+use crate::settings::{Kind, Settings};
 use crate::usage::Usage;
 use crate::workspace::Workspace;
 
@@ -182,6 +183,10 @@ impl Plugin {
     /// Stops every node as an orchestrator does and panics unless each ends well and nothing is left: no mount, no loop device,
     /// no volume, no half-made object, nothing at a target or staging path, no socket.
     pub async fn finish(&self) {
+        if self.settings().kind == Kind::Nfs {
+            // What is deleted there is removed in the background.
+            until("everything to be removed", || self.leftovers().is_empty().then_some(()));
+        }
         let left = self.leftovers();
         assert!(left.is_empty(), "left behind: {left:#?}");
         for (node, process) in self.processes.lock().await.iter_mut() {
@@ -201,9 +206,10 @@ impl Plugin {
         left.extend(
             loops_below(self.root()).into_iter().map(|bound| format!("{} of {}", bound.device.display(), bound.file.display())),
         );
+        let own = if self.settings().kind == Kind::Nfs { self.root().join(".hawser") } else { self.root().to_owned() };
         for shelf in ["volumes", "snapshots", "groups", "new", "trash"] {
             left.extend(
-                entries(&self.root().join(shelf))
+                entries(&own.join(shelf))
                     .into_iter()
                     .filter(|path| !path.ends_with("lock"))
                     .map(|path| path.display().to_string()),

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::ground;
+
 /// What a pool's volumes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -10,6 +12,8 @@ pub enum Kind {
     Image,
     /// Directories.
     Directory,
+    /// Directories below an export of an NFS server.
+    Nfs,
 }
 
 /// The keys of the configuration that cases differ in.
@@ -37,16 +41,17 @@ impl Settings {
 
     /// The configuration file, for a pool at `root`.
     pub fn yaml(&self, root: &Path) -> String {
-        let kind = match self.kind {
-            Kind::Image => "image",
-            Kind::Directory => "directory",
-        };
-        let mut text = format!(
-            "driver:\n  csi-spec-level: \"{}\"\nbackends:\n  local:\n    type: local\n    root: {}\n    kind: {kind}\n    overcommit: {}\n",
-            self.spec_level,
-            root.display(),
-            self.overcommit
-        );
+        let mut text = format!("driver:\n  csi-spec-level: \"{}\"\nbackends:\n  local:\n", self.spec_level);
+        match self.kind {
+            Kind::Image => self.local(&mut text, root, "image"),
+            Kind::Directory => self.local(&mut text, root, "directory"),
+            Kind::Nfs => {
+                // The root is a directory of the export, which is mounted here for the tests' own looks at it.
+                let (server, export) = ground::export().split_once(':').unwrap();
+                let name = root.file_name().unwrap().display();
+                writeln!(text, "    type: nfs\n    server: {server}\n    path: {export}/{name}").unwrap();
+            }
+        }
         if let Some(capacity) = self.capacity {
             writeln!(text, "    capacity: {capacity}").unwrap();
         }
@@ -54,5 +59,10 @@ impl Settings {
             writeln!(text, "    max-volumes-per-node: {limit}").unwrap();
         }
         text
+    }
+
+    fn local(&self, text: &mut String, root: &Path, kind: &str) {
+        let (root, overcommit) = (root.display(), self.overcommit);
+        writeln!(text, "    type: local\n    root: {root}\n    kind: {kind}\n    overcommit: {overcommit}").unwrap();
     }
 }

@@ -114,6 +114,7 @@ fn place(grounds: &mut BTreeMap<&str, Footing>, ground: Ground) -> PathBuf {
     let name = match ground {
         Ground::Ext4 => "ext4",
         Ground::Xfs => "xfs",
+        Ground::Nfs => "nfs",
     };
     grounds.entry(name).or_insert_with(|| Footing::of(ground)).path().to_owned()
 }

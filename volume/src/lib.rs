@@ -1,19 +1,21 @@
 //! The vocabulary of Hawser.
 //!
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
-//! volume ([`id`]), how large ([`bytes`]), used how ([`access`]), reachable from where ([`topology`]), with which wishes
+//! volume ([`id`], [`native`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`]), reachable from where ([`topology`]), with which wishes
 //! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
 //! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
 
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod attachment;
 pub mod bytes;
 pub mod capability;
 pub mod deadline;
 pub mod error;
 pub mod id;
 pub mod mkfs;
+pub mod native;
 pub mod parameters;
 pub mod queue;
 pub mod request;
@@ -22,11 +24,13 @@ pub mod status;
 pub mod topology;
 
 pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
+pub use attachment::Attachment;
 pub use bytes::{Bytes, SizeRange, SizeRule};
 pub use capability::{Capabilities, Expansion, SpecLevel};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
 pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
 pub use mkfs::MkfsParameters;
+pub use native::NativeId;
 pub use secrets::Secrets;
 pub use topology::{Segments, TopologyRequirement};

@@ -27,6 +27,12 @@ pub fn without_co_keys(map: &BTreeMap<String, String>) -> BTreeMap<String, Strin
         .collect()
 }
 
+/// The CO's own keys alone.
+pub fn co_keys(map: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let is_own = |key: &str| CO_KEYS.iter().any(|prefix| key.starts_with(prefix));
+    map.iter().filter(|(key, _)| is_own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// Refuses a map over 4 KiB or with control characters. `field` names it in the message.
 pub fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<()> {
     let length: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();

@@ -3,7 +3,8 @@
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
 use hawser_volume::{
-    Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, Result, SizeRange, VolumeId, access, request,
+    Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, Result, SizeRange, VolumeId, access, parameters,
+    request,
 };
 use prost::Message;
 
@@ -68,6 +69,7 @@ pub(super) async fn create_volume(
         range,
         accesses,
         parameters,
+        labels: parameters::co_keys(&request.parameters),
         context,
         source,
         topology: request.accessibility_requirements.into(),

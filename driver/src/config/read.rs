@@ -166,6 +166,7 @@ impl<'de> Visitor<'de> for Backend<'_> {
         let settings = MapAccessDeserializer::new(WithoutType(map));
         match self.kind {
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
+            "nfs" => Deserialize::deserialize(settings).map(BackendConfig::Nfs),
             other => {
                 Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", "))))
             }
@@ -234,7 +235,11 @@ mod tests {
     #[test]
     fn every_key_is_documented() {
         let documentation = include_str!("../../../docs/configuration.md");
-        for text in ["driver:\n  zzz: 1\n", "backends:\n  a:\n    type: local\n    zzz: 1\n"] {
+        for text in [
+            "driver:\n  zzz: 1\n",
+            "backends:\n  a:\n    type: local\n    zzz: 1\n",
+            "backends:\n  a:\n    type: nfs\n    zzz: 1\n",
+        ] {
             let error = parse(text, "f").unwrap_err().to_string();
             let keys: Vec<&str> = error.split_once("expected one of ").unwrap().1.split(", ").collect();
             assert!(keys.len() >= 5, "{error}");

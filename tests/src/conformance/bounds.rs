@@ -23,7 +23,7 @@ super::table! {
     a_filesystem_larger_than_its_volume_is_refused: [Format],
     a_capability_that_is_incomplete_or_impossible_is_refused: [],
     an_id_that_could_leave_a_directory_is_invalid_everywhere: [],
-    an_id_that_names_nothing_is_not_found_everywhere: [Cut],
+    an_id_that_names_nothing_is_not_found_everywhere: [Cut, Modify],
     an_id_that_names_nothing_is_no_success_where_nothing_can_be_cut: [Shared],
     a_path_that_is_missing_relative_or_leads_upwards_is_refused: [],
 }

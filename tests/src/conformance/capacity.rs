@@ -14,7 +14,7 @@ super::table! {
     what_cannot_be_kept_is_not_promised: [Sized],
     overcommitment_is_for_those_who_ask_for_it: [Sized],
     an_expansion_beyond_the_capacity_is_refused: [Sized],
-    there_is_no_capacity_elsewhere_or_for_what_is_impossible: [],
+    there_is_no_capacity_elsewhere_or_for_what_is_impossible: [Placed],
     the_largest_volume_that_is_announced_can_be_made: [Sized],
 }
 

@@ -22,7 +22,7 @@ super::table! {
     a_size_that_fits_the_range_is_the_same_volume: [],
     a_name_is_free_again_when_its_volume_is_gone: [],
     a_volume_has_exactly_the_size_that_was_asked_for: [Sized],
-    a_volume_without_a_size_gets_one: [],
+    a_volume_without_a_size_gets_one: [Measured],
     deleting_what_does_not_exist_succeeds: [],
     a_blank_volume_takes_no_space_and_a_thick_one_all_of_it: [Sized],
     a_filesystem_is_made_as_the_parameters_say: [Format],

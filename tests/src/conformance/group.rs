@@ -13,11 +13,11 @@ use crate::plugin::Plugin;
 use crate::refusal::refused;
 
 super::table! {
-    a_group_has_a_snapshot_of_every_volume: [Cut],
-    the_same_group_again_is_the_same: [Cut],
-    a_member_goes_with_its_group: [Cut],
-    a_group_that_cannot_be_whole_is_refused: [Cut],
-    mounted_volumes_are_cut_at_one_moment: [Cut, Format],
+    a_group_has_a_snapshot_of_every_volume: [Group],
+    the_same_group_again_is_the_same: [Group],
+    a_member_goes_with_its_group: [Group],
+    a_group_that_cannot_be_whole_is_refused: [Group],
+    mounted_volumes_are_cut_at_one_moment: [Group, Format],
 }
 
 const LENGTH: usize = 3 << 20;

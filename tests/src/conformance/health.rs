@@ -19,8 +19,11 @@ super::table! {
 
 fn content(plugin: &Plugin, volume: &csi::Volume) -> PathBuf {
     let digest = volume.volume_id.strip_prefix("local:").unwrap().split('-').next().unwrap();
-    let folder = plugin.root().join("volumes").join(digest);
-    ["image", "data"].into_iter().map(|name| folder.join(name)).find(|path| path.exists()).unwrap()
+    let incarnation = volume.volume_id.split_once('-').unwrap().1;
+    let names = ["image".to_owned(), "data".to_owned(), format!("data-{incarnation}")];
+    let folders = [plugin.root().join("volumes"), plugin.root().join(".hawser/volumes")];
+    let places = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(digest).join(name)));
+    places.into_iter().find(|path| path.exists()).unwrap()
 }
 
 async fn condition(plugin: &Plugin, volume: &csi::Volume) -> csi::VolumeCondition {

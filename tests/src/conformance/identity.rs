@@ -12,9 +12,9 @@ use crate::plugin::{NODE_A, Plugin};
 super::table! {
     it_has_a_name_and_a_version: [],
     it_is_ready: [],
-    a_node_has_its_id_and_a_place: [],
+    a_node_has_its_id_and_a_place: [Placed],
     it_advertises_what_the_suite_believes_of_a_backend_of_images: [Device],
-    it_advertises_what_the_suite_believes_of_a_backend_of_directories: [Shared],
+    it_advertises_what_the_suite_believes_of_a_backend_of_directories: [Plain],
     the_spec_level_decides_which_health_is_advertised: [],
 }
 

@@ -25,7 +25,7 @@ super::table! {
     a_clone_has_the_content_of_its_source: [Cut],
     a_clone_of_a_mounted_filesystem_is_one_moment_of_it: [Cut, Format],
     a_larger_copy_has_a_larger_filesystem: [Cut, Format],
-    a_smaller_copy_is_refused: [Cut],
+    a_smaller_copy_is_refused: [Cut, Measured],
     a_copy_is_mounted_beside_its_source: [Cut, Format],
     a_copy_is_never_formatted: [Cut, Format],
     a_chain_of_copies_keeps_every_link: [Cut],

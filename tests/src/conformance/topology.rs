@@ -9,9 +9,9 @@ use crate::plugin::Plugin;
 use crate::refusal::refused;
 
 super::table! {
-    a_volume_is_where_its_node_is: [],
-    a_place_elsewhere_is_refused_and_one_of_several_is_enough: [],
-    the_nodes_of_one_root_are_in_one_place: [],
+    a_volume_is_where_its_node_is: [Placed],
+    a_place_elsewhere_is_refused_and_one_of_several_is_enough: [Placed],
+    the_nodes_of_one_root_are_in_one_place: [Placed],
 }
 
 async fn here(plugin: &Plugin) -> csi::Topology {

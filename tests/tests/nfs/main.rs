@@ -1,0 +1,7 @@
+//! The NFS backend with a real server and real clients: each node has a kernel of its own, and what separates them is a network.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+mod life;
+mod outage;
+mod world;
