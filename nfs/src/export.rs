@@ -47,6 +47,9 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// A mount of the export, and what was opened in it.
+type Opened = (Arc<Mounted>, Arc<Folders>);
+
 /// An export. Its methods block, but not for longer than the gate is patient with a server that is silent.
 pub struct Export {
     backend: BackendName,
@@ -54,7 +57,7 @@ pub struct Export {
     host: Arc<dyn Host>,
     process: Uuid,
     connection: Arc<Connection>,
-    folders: Arc<Mutex<Option<(Arc<Mounted>, Arc<Folders>)>>>,
+    folders: Arc<Mutex<Option<Opened>>>,
     gate: Gate,
     fillings: Mutex<HashMap<String, Arc<Filling>>>,
     keeper: Arc<Keeper>,
@@ -96,7 +99,7 @@ impl Export {
     }
 
     fn over(backend: BackendName, config: NfsConfig, host: Arc<dyn Host>, connection: Arc<Connection>) -> Arc<Self> {
-        let folders: Arc<Mutex<Option<_>>> = Arc::default();
+        let folders: Arc<Mutex<Option<Opened>>> = Arc::default();
         let (probed, opened) = (Arc::clone(&connection), Arc::clone(&folders));
         let probe = move || {
             // What was opened may be what the server does not know any more.
