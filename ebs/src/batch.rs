@@ -1,8 +1,8 @@
 //! One question for what many ask at the same time.
 //!
-//! While one question is under way, what is asked meanwhile is collected and becomes the next one. Who asks while nothing is under way
-//! waits for nobody: there is no window that must pass first. A question that takes long does not hold up the others for ever
-//! ([`PATIENCE`]).
+//! While one question is under way, what is asked meanwhile is collected and becomes the next one. Who asks while nothing is
+//! under way waits for nobody: there is no window that must pass first. A question that takes long does not hold up the others
+//! for ever ([`PATIENCE`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -59,8 +59,8 @@ impl<V> std::fmt::Debug for Batch<V> {
 }
 
 impl<V: Clone + Send + 'static> Batch<V> {
-    /// Questions by `ask`, which sends one for all the keys that it is given; what does not exist is missing from its answer. `action`
-    /// names them in errors.
+    /// Questions by `ask`, which sends one for all the keys that it is given; what does not exist is missing from its answer.
+    /// `action` names them in errors.
     pub fn new<F>(action: &'static str, ask: impl Fn(Vec<String>, Deadline) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<BTreeMap<String, V>, Refusal>> + Send + 'static,

@@ -1,8 +1,9 @@
 //! What requests are signed with, and where it comes from.
 //!
-//! The sources are asked in the order of AWS' own SDKs: environment, web identity (IRSA), profile, process, container (ECS, EKS Pod
-//! Identity), instance. The first that is set up decides. One that is set up and fails is an error: what comes after it would be
-//! another identity, with other rights.
+//! The sources are asked in the order of AWS' own SDKs: environment, web identity (IRSA), profile, process, container (ECS, EKS
+//! Pod Identity), instance. The first that is set up decides. One that is set up and fails is an error: what comes after it would
+//! be another identity, with other rights. For the same reason the search ends at a profile that is named, here or by
+//! `AWS_PROFILE`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub(crate) struct Credentials(Arc<Signer<Credential>>);
 impl Credentials {
     /// Credentials from the sources that `env` sets up, for requests to `region`; `profile` before `AWS_PROFILE`.
     pub(crate) fn new(region: &Region, profile: Option<&str>, env: impl Env, ways: Ways) -> Self {
+        let named = env.var("AWS_PROFILE").is_some_and(|name| !name.is_empty());
         let context =
             Context::new().with_file_read(Files).with_http_send(Sender(ways)).with_env(env).with_command_execute(Commands);
         let profiles = ProfileCredentialProvider::new();
@@ -58,7 +60,9 @@ impl Credentials {
         if profile.is_none() {
             let [environment, web, container, instance] = around;
             chain.splice(0..0, [environment, web]);
-            chain.extend([container, instance]);
+            if !named {
+                chain.extend([container, instance]);
+            }
         }
         Self(Arc::new(Signer::new(context, Chain(chain), RequestSigner::new(SERVICE, region.as_str()))))
     }
@@ -299,6 +303,17 @@ mod tests {
         let error = signed(None, env(&pairs)).await.unwrap_err().chain();
         assert!(error.contains("credentials from web identity") && error.contains("/nonexistent/token"), "{error}");
         assert!(!asked.load(std::sync::atomic::Ordering::SeqCst));
+    }
+
+    /// One that says `role_arn`, which is not understood, or is misspelt, must not end in the rights of the machine.
+    #[tokio::test]
+    async fn a_profile_that_has_nothing_ends_the_search() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("config");
+        std::fs::write(&file, "[profile other]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = default\n").unwrap();
+        let pairs = [("AWS_CONFIG_FILE", file.to_str().unwrap()), ("AWS_PROFILE", "other")];
+        let error = signed(None, env(&pairs)).await.unwrap_err().chain();
+        assert!(error.contains("profile") && !error.contains("instance metadata"), "{error}");
     }
 
     #[tokio::test]

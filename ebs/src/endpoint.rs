@@ -75,8 +75,8 @@ impl fmt::Display for Region {
     }
 }
 
-/// An address that stands in for the region's own: a VPC endpoint, or a simulator. `Invalid` for one that is not http or https, or
-/// has a password in it.
+/// An address that stands in for the region's own: a VPC endpoint, or a simulator. `Invalid` for one that is not http or https,
+/// or has a password in it.
 pub fn override_of(text: &str) -> Result<Url> {
     // What stands before an @ may be a password, so it is not repeated.
     let wrong = |why: &str| Error::invalid(format!("the endpoint of EC2 {why}; write it as https://host[:port]"));

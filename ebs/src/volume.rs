@@ -222,8 +222,8 @@ impl Ec2 {
         self.call(&Call::once("AttachVolume", form), deadline).await
     }
 
-    /// Takes a volume from that instance. With `force` EC2 does not wait for the instance to let go, and what it has not written is
-    /// lost. Not sent again after a lost answer, for the volume may have come back since: look.
+    /// Takes a volume from that instance. With `force` EC2 does not wait for the instance to let go, and what it has not written
+    /// is lost. Not sent again after a lost answer, for the volume may have come back since: look.
     pub async fn detach_volume(&self, id: &str, instance: &str, force: bool, deadline: Deadline) -> Result<Attachment, Refusal> {
         let form = Form::new().with("VolumeId", id).with("InstanceId", instance).with_some("Force", force.then_some(true));
         self.call(&Call::once("DetachVolume", form), deadline).await

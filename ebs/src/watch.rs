@@ -1,7 +1,7 @@
 //! Waiting for the states of volumes: one poller for all who wait.
 //!
-//! EC2 tells nobody when a volume is available or attached, so it has to be asked again and again; but once for all volumes that anybody
-//! waits for, not once for each. The poller runs while somebody waits.
+//! EC2 tells nobody when a volume is available or attached, so it has to be asked again and again; but once for all volumes that
+//! anybody waits for, not once for each. The poller runs while somebody waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,8 +52,8 @@ impl Watch {
         Self(Arc::new(Inner { volumes, board: Mutex::default() }))
     }
 
-    /// Waits until `judge` makes something of the volume `id`; it is shown each new sight, and `None` when EC2 does not list it, which
-    /// it may fail to do for some seconds after it was made. Gives up at `deadline`, with what was last in the way.
+    /// Waits until `judge` makes something of the volume `id`; it is shown each new sight, and `None` when EC2 does not list it,
+    /// which it may fail to do for some seconds after it was made. Gives up at `deadline`, with what was last in the way.
     ///
     /// Only what is seen after this call counts: a sight that somebody else was shown before may be of before the caller's own
     /// change.
