@@ -1,5 +1,6 @@
-"""Signs a request as botocore does: reads {"headers": …, "body": …} from standard input and prints the header Authorization."""
+"""Signs a request as botocore does: reads {"headers": …, "body": …} from standard input and prints the signature."""
 
+import hashlib
 import json
 import sys
 
@@ -8,6 +9,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 heard = json.load(sys.stdin)
+# botocore believes this header where it is given; EC2 does not.
+assert heard["headers"]["x-amz-content-sha256"] == hashlib.sha256(heard["body"].encode()).hexdigest()
 signed = heard["headers"]["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
 request = AWSRequest("POST", f"http://{heard['headers']['host']}/", data=heard["body"])
 for name in signed:
