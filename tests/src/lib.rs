@@ -25,6 +25,7 @@ pub mod conformance;
 pub mod content;
 pub mod daemon;
 pub mod docker;
+pub mod ec2;
 pub mod enclosure;
 pub mod faults;
 pub mod frozen;

@@ -1,0 +1,40 @@
+//! Amazon EBS through the EC2 API.
+//!
+//! ```text
+//! call (volume, snapshot, instance, zone, tag) ─▶ client ─▶ limiter ─▶ wire ─▶ EC2
+//!                                                   ▲  └─ retry, count
+//!                                     batch, watch ─┘
+//! ```
+//!
+//! * [`client`] sends one action until it is answered: it waits for its turn, repeats what may be repeated, and counts.
+//! * [`volume`], [`snapshot`], [`instance`], [`zone`] and [`tag`] have the actions, typed.
+//! * [`account`] is what all callers share.
+//! * [`batch`] makes one `Describe…` of what many callers ask for at the same time.
+//! * [`watch`] lets any number of callers wait for the states of volumes with one poller.
+//!
+//! An action that changes something is repeated only when that cannot change it twice. Where a lost answer leaves open what
+//! happened, the caller is told so ([`Refusal::is_uncertain`]) and looks.
+
+pub mod account;
+pub mod batch;
+pub mod client;
+pub mod count;
+mod credential;
+pub mod endpoint;
+pub mod form;
+pub mod instance;
+pub mod limiter;
+pub mod refusal;
+mod retry;
+pub mod snapshot;
+pub mod tag;
+pub mod volume;
+pub mod watch;
+mod wire;
+mod xml;
+pub mod zone;
+
+pub use account::Account;
+pub use client::{ClientOptions, Ec2};
+pub use endpoint::Region;
+pub use refusal::{Class, Refusal};

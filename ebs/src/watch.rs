@@ -1,0 +1,236 @@
+//! Waiting for the states of volumes: one poller for all who wait.
+//!
+//! EC2 tells nobody when a volume is available or attached, so it has to be asked again and again; but once for all volumes that
+//! anybody waits for, not once for each. The poller runs while somebody waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hawser_volume::Deadline;
+use tokio::sync::watch;
+
+use crate::batch::{Batch, KEYS_MAX};
+use crate::refusal::Refusal;
+use crate::volume::Volume;
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Pause for each further question that one look takes, so that many volumes do not use up the account's rate.
+const PAUSE_EACH: Duration = Duration::from_millis(200);
+
+/// What was seen of a volume last: the volume, or that it is not there, or why EC2 could not be asked.
+#[derive(Debug, Clone)]
+struct Sight {
+    /// The look that it is of. Those who joined in it or later were not there when it was asked for.
+    look: u64,
+    seen: Result<Option<Arc<Volume>>, Refusal>,
+}
+
+/// The poller of one account and region. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Watch(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    volumes: Batch<Volume>,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    watched: BTreeMap<String, watch::Sender<Option<Sight>>>,
+    polled: bool,
+    /// The number of the look that was begun last.
+    look: u64,
+}
+
+impl Watch {
+    /// A poller that looks through `volumes`.
+    pub fn new(volumes: Batch<Volume>) -> Self {
+        Self(Arc::new(Inner { volumes, board: Mutex::default() }))
+    }
+
+    /// Waits until `judge` makes something of the volume `id`; it is shown each new sight, and `None` when EC2 does not list it,
+    /// which it may fail to do for some seconds after it was made. Gives up at `deadline`, with what was last in the way.
+    ///
+    /// Only what is seen after this call counts: a sight that somebody else was shown before may be of before the caller's own
+    /// change.
+    pub async fn until<T>(
+        &self,
+        id: &str,
+        deadline: Deadline,
+        mut judge: impl FnMut(Option<&Volume>) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        let (mut sights, joined) = self.join(id);
+        let mut last: Option<Refusal> = None;
+        loop {
+            match tokio::time::timeout(deadline.remaining(), sights.changed()).await {
+                Err(_) => {
+                    let silent = || Refusal::unanswered("DescribeVolumes", "the volume did not get there in time", false);
+                    return Err(last.unwrap_or_else(silent));
+                }
+                // The poller has gone with its runtime.
+                Ok(Err(_)) => return Err(Refusal::unanswered("DescribeVolumes", "nobody looks any more", false)),
+                Ok(Ok(())) => {}
+            }
+            let sight = sights.borrow_and_update().clone();
+            match sight.filter(|sight| sight.look > joined).map(|sight| sight.seen) {
+                None => {}
+                Some(Err(refusal)) => last = Some(refusal),
+                Some(Ok(volume)) => {
+                    last = None;
+                    if let Some(end) = judge(volume.as_deref()) {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many volumes are watched.
+    pub fn watched(&self) -> usize {
+        self.0.board().watched.values().filter(|sender| sender.receiver_count() > 0).count()
+    }
+
+    fn join(&self, id: &str) -> (watch::Receiver<Option<Sight>>, u64) {
+        let mut board = self.0.board();
+        let sender = board.watched.entry(id.to_owned()).or_insert_with(|| watch::Sender::new(None));
+        let receiver = sender.subscribe();
+        if !board.polled {
+            board.polled = true;
+            tokio::spawn(Arc::clone(&self.0).poll());
+        }
+        (receiver, board.look)
+    }
+}
+
+impl Inner {
+    async fn poll(self: Arc<Self>) {
+        let mut questions = 1;
+        loop {
+            // What is watched was changed a moment ago, and the answer to that said how it is.
+            let more = u32::try_from(questions - 1).unwrap_or(u32::MAX);
+            tokio::time::sleep(PAUSE + PAUSE_EACH.saturating_mul(more)).await;
+            let Some((ids, look)) = self.ids() else { return };
+            questions = ids.len().div_ceil(KEYS_MAX).max(1);
+            let deadline = Deadline::after(Duration::from_secs(60));
+            let seen = self.volumes.get_all(ids.iter().cloned(), deadline).await;
+            self.show(&ids, look, seen);
+        }
+    }
+
+    /// What is watched; or the end of the task, decided under the same lock under which others join.
+    fn ids(&self) -> Option<(Vec<String>, u64)> {
+        let mut board = self.board();
+        board.watched.retain(|_, sender| sender.receiver_count() > 0);
+        board.polled = !board.watched.is_empty();
+        board.look += 1;
+        board.polled.then(|| (board.watched.keys().cloned().collect(), board.look))
+    }
+
+    /// Shows what was seen to those who were there when it was asked for.
+    fn show(&self, ids: &[String], look: u64, seen: Result<BTreeMap<String, Volume>, Refusal>) {
+        let mut seen = seen.map(|found| found.into_iter().map(|(id, volume)| (id, Arc::new(volume))).collect::<BTreeMap<_, _>>());
+        let board = self.board();
+        for id in ids {
+            let Some(sender) = board.watched.get(id) else { continue };
+            let seen = seen.as_mut().map(|found| found.remove(id)).map_err(|refusal| refusal.clone());
+            sender.send_replace(Some(Sight { look, seen }));
+        }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::volume::VolumeState;
+
+    fn volume(id: &str, state: &str) -> Volume {
+        quick_xml::de::from_str(&format!("<v><volumeId>{id}</volumeId><size>1</size><status>{state}</status></v>")).unwrap()
+    }
+
+    /// Volumes that are `creating` for the first `looks` questions; each question takes `took`, and shows what was when it began.
+    fn world(looks: u32, took: Duration) -> (Watch, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let note = Arc::clone(&asked);
+        let ask = move |ids: Vec<String>, _| {
+            let number = note.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(took).await;
+                if ids.iter().any(|id| id == "fail") && number < looks {
+                    return Err(Refusal::unanswered("DescribeVolumes", "the line is cut", false));
+                }
+                let state = if number < looks { "creating" } else { "available" };
+                Ok(ids.into_iter().filter(|id| id != "none").map(|id| (id.clone(), volume(&id, state))).collect())
+            }
+        };
+        (Watch::new(Batch::new("DescribeVolumes", ask)), asked)
+    }
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(60))
+    }
+
+    fn available(volume: Option<&Volume>) -> Option<()> {
+        (volume?.state == VolumeState::Available).then_some(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_who_wait_are_one_who_looks() {
+        let (watch, asked) = world(5, Duration::from_millis(20));
+        let waiters: Vec<_> = (0..100)
+            .map(|number| {
+                let watch = watch.clone();
+                tokio::spawn(async move { watch.until(&format!("vol-{number}"), soon(), available).await })
+            })
+            .collect();
+        for waiter in waiters {
+            waiter.await.unwrap().unwrap();
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 6);
+        // Nobody waits: nobody looks.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((asked.load(Ordering::SeqCst), watch.watched()), (6, 0));
+        // And again.
+        watch.until("vol-1", soon(), available).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 7);
+    }
+
+    /// A look that was under way when the caller came is of before what the caller did.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_before_does_not_count() {
+        let (watch, asked) = world(1, Duration::from_millis(300));
+        let other = tokio::spawn({
+            let watch = watch.clone();
+            async move { watch.until("vol-1", soon(), available).await }
+        });
+        tokio::time::sleep(PAUSE + Duration::from_millis(100)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "the first look is under way");
+        let shown = watch.until("vol-1", soon(), |volume| volume.map(|volume| volume.state)).await.unwrap();
+        assert_eq!(shown, VolumeState::Available);
+        other.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_waited_out_and_named_in_the_end() {
+        let (watch, _) = world(3, Duration::from_millis(20));
+        watch.until("fail", soon(), available).await.unwrap();
+        let (watch, _) = world(u32::MAX, Duration::from_millis(20));
+        let error = watch.until("fail", Deadline::after(Duration::from_millis(20)), |_| Some(())).await.unwrap_err();
+        assert!(error.to_string().contains("did not get there in time"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_listed_is_told_as_such() {
+        let (watch, _) = world(0, Duration::from_millis(20));
+        watch.until("none", soon(), |volume| volume.is_none().then_some(())).await.unwrap();
+    }
+}
