@@ -43,10 +43,6 @@ pub struct NfsConfig {
     pub on_delete: OnDelete,
     /// The mode of a new volume's directory, unless its parameters say so, in octal. Default: `0777`, as who uses it is not known.
     pub mount_permissions: String,
-    /// The same directory on this machine, if the server runs here: then sizes are enforced by project quotas where its filesystem
-    /// has them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_path: Option<PathBuf>,
     /// How many seconds the server may be silent before its calls are answered with UNAVAILABLE, 1 to 300. Default: 10.
     pub answer_within_seconds: u64,
     /// How many volumes a node may have at one time. Default: no limit.
@@ -64,7 +60,6 @@ impl Default for NfsConfig {
             sub_dir: None,
             on_delete: OnDelete::default(),
             mount_permissions: "0777".to_owned(),
-            local_path: None,
             answer_within_seconds: 10,
             max_volumes_per_node: None,
         }
@@ -94,9 +89,6 @@ impl NfsConfig {
         }
         if let Err(error) = mode(&self.mount_permissions) {
             mistakes.push(("mount-permissions", error.to_string()));
-        }
-        if self.local_path.as_ref().is_some_and(|path| !path.is_absolute()) {
-            mistakes.push(("local-path", format!("{:?} must be an absolute path", self.local_path)));
         }
         if !(1..=300).contains(&self.answer_within_seconds) {
             mistakes.push(("answer-within-seconds", format!("{} must be between 1 and 300", self.answer_within_seconds)));
@@ -140,12 +132,11 @@ mod tests {
             mount_options: vec!["udp".into()],
             own_mount_options: vec!["nolock".into()],
             mount_permissions: "9".into(),
-            local_path: Some("y".into()),
             answer_within_seconds: 0,
             max_volumes_per_node: Some(0),
             ..NfsConfig::default()
         };
-        assert_eq!(wrong.mistakes().len(), 8, "{:?}", wrong.mistakes());
+        assert_eq!(wrong.mistakes().len(), 7, "{:?}", wrong.mistakes());
         let right = NfsConfig { server: "nfs.example".into(), path: "/export".into(), ..NfsConfig::default() };
         assert_eq!(right.mistakes(), []);
     }
