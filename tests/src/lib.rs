@@ -42,7 +42,6 @@ pub mod podman;
 pub mod poll;
 pub mod process;
 pub mod refusal;
-pub mod remote;
 pub mod rig;
 pub mod settings;
 pub mod story;
