@@ -5,7 +5,7 @@
 //! kernel needs somebody in user space to prepare: NFSv3 with locks, for which it sees to `rpc.statd`. What it mounts is taken from its
 //! path at once.
 //!
-//! Everything here asks a server, so it is done where it can be left behind ([`remote`](crate::remote)).
+//! Everything here asks a server, so it is done where it can be left behind ([`remote`]).
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
