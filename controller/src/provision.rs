@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use hawser_volume::{
-    Access, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, NodeId, ObjectName, Result, Secrets, Segments, SizeRange,
-    SnapshotId, TopologyRequirement, VolumeId,
+    Access, BackendName, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, NodeId, ObjectName, Origin, Result, Secrets,
+    Segments, SizeRange, SnapshotId, TopologyRequirement, VolumeId,
 };
 
 /// One configured backend, as the controller sees it.
@@ -127,6 +127,25 @@ pub enum Source {
     Snapshot(SnapshotId),
     /// The content of another volume.
     Volume(VolumeId),
+}
+
+impl Source {
+    /// What a backend has recorded.
+    pub fn of(backend: &BackendName, origin: Origin) -> Result<Self> {
+        Ok(match origin {
+            Origin::Snapshot(id) => Source::Snapshot(SnapshotId::new(backend.clone(), id)?),
+            Origin::Volume(id) => Source::Volume(VolumeId::new(backend.clone(), id)?),
+        })
+    }
+}
+
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Snapshot(id) => Origin::Snapshot(id.native().to_owned()),
+            Source::Volume(id) => Origin::Volume(id.native().to_owned()),
+        }
+    }
 }
 
 /// What a new volume shall be.

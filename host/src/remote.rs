@@ -7,6 +7,8 @@
 //! At most one such thread is left behind for one object: until it comes back, who asks again is told so at once.
 
 use std::collections::HashMap;
+use std::error::Error as _;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -23,6 +25,19 @@ pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Whether what is mounted there is on another machine.
 pub fn is_remote(mount: &MountEntry) -> bool {
     matches!(mount.filesystem.as_str(), "nfs" | "nfs4")
+}
+
+/// Whether an error says that the server answers, and does not know what was asked for any more: it was removed there, or the export is
+/// another one now. Asking again does not help.
+pub fn is_stale(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error() == Some(libc::ESTALE)) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// A sign of life of long work, which takes as long as it takes as long as it goes on.
@@ -155,6 +170,14 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "it never recovers");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn what_is_stale_is_told_from_what_does_not_answer() {
+        let failed = |errno| Error::unavailable("stat").caused_by(io::Error::from_raw_os_error(errno)).while_doing("stats");
+        assert!(is_stale(&failed(libc::ESTALE)));
+        assert!(!is_stale(&failed(libc::ETIMEDOUT)));
+        assert!(!is_stale(&Error::unavailable("no")));
     }
 
     #[test]

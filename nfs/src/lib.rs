@@ -7,6 +7,7 @@
 //!     volumes/<digest>/           one directory a volume; <digest> is made of the volume's name
 //!       record.<n>                what is recorded of it; the highest number holds
 //!       data-<incarnation>/       its content, unless it has a place of its own (`sub-dir`)
+//!       lease-<epoch>             touched by the holder for as long as it has the volume staged
 //!     snapshots/<digest>/         the same for snapshots
 //!     claims/<digest>/record.<n>  whose a path below the export is
 //!     nodes/<digest>              the nodes that may attach
@@ -37,7 +38,9 @@ mod connection;
 mod export;
 mod filling;
 pub mod gate;
+pub mod given;
 mod layout;
+pub mod lease;
 mod node;
 pub mod options;
 pub mod record;
@@ -53,5 +56,6 @@ pub use capacity::Capacity;
 pub use config::{NfsConfig, OnDelete};
 pub use export::{Export, Page};
 pub use layout::Shown;
-pub use record::{Origin, SnapshotRecord, State, VolumeRecord};
+pub use lease::Lease;
+pub use record::{SnapshotRecord, State, VolumeRecord};
 pub use volume::NewVolume;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use hawser_host::beneath::Moved;
 use hawser_host::step::Step;
 use hawser_host::{Directory, removal};
-use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Result, SizeRange, SizeRule};
+use hawser_volume::record::now;
+use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Origin, Result, SizeRange, SizeRule};
 
 use crate::config::OnDelete;
 use crate::layout::{self, ARCHIVED, RETAINED, VOLUMES};
-use crate::record::{FORMAT, Origin, Owner, SnapshotRecord, State, VolumeRecord, now};
+use crate::record::{FORMAT, Owner, SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
 use crate::versions::{self, Change};
 
@@ -87,6 +88,7 @@ impl Tree {
             size,
             enforced: false,
             path: new.path.clone(),
+            is_static: false,
             origin: new.origin.clone(),
             state: if must_be_filled { State::Filling } else { State::Ready },
             filler: None,
@@ -111,7 +113,7 @@ impl Tree {
     /// The record of an object that can be copied from.
     pub(crate) fn ready<R: crate::filling::Fillable>(&self, id: &str) -> Result<R> {
         let (_, record) = self.find::<R>(id)?;
-        match record.state() {
+        match record.progress().0 {
             State::Ready => Ok(record),
             State::Filling => {
                 Err(Error::unavailable(format!("{} {}:{id} is not complete yet; repeat the call", R::NOUN, self.backend)))
@@ -148,11 +150,11 @@ impl Tree {
 
     /// Does what is left to do of a removal, as the record says.
     pub(crate) fn finish_removal(&self, record: &VolumeRecord) -> Result<()> {
-        let id = NativeId::of("volume", &record.id)?;
+        let id = layout::volume(&record.id);
         let Some(object) = self.root.volumes.enter(&id.digest)? else { return Ok(()) };
         let data = layout::data(&id);
         if let Some(path) = &record.path {
-            if record.on_delete != OnDelete::Retain {
+            if record.on_delete != OnDelete::Retain && !record.is_static {
                 self.take_back(&object, record, path, &data)?;
             }
             self.reached(Step::ContentMoved)?;
@@ -202,7 +204,7 @@ impl Tree {
     pub(crate) fn put_in_place(&self, object: &Directory, record: &VolumeRecord, path: &std::path::Path) -> Result<()> {
         self.claim(path, &record.id)?;
         self.reached(Step::PathClaimed)?;
-        let data = layout::data(&NativeId::of("volume", &record.id)?);
+        let data = layout::data(&layout::volume(&record.id));
         let Some(content) = object.entry(&data)? else { return Ok(()) };
         let above = path.parent().unwrap_or(std::path::Path::new(""));
         let parent =

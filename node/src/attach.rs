@@ -47,6 +47,11 @@ pub trait Attacher: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Whether the backend has seen that a volume which is mounted here was given to others meanwhile. Never asks, and so never waits.
+    fn is_withdrawn(&self, _volume: &VolumeId) -> bool {
+        false
+    }
+
     /// Whether another node service on this machine has the volume too, so that mounts of it may be its.
     fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
 }

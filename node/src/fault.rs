@@ -15,6 +15,10 @@ impl Attacher for Faulty<dyn Attacher> {
         self.0.max_volumes()
     }
 
+    fn is_withdrawn(&self, volume: &VolumeId) -> bool {
+        self.0.is_withdrawn(volume)
+    }
+
     faulty_methods! { "attacher"
         fn register(&self, node: &NodeId) -> Result<()>;
         fn attach(&self, attach: &Attach) -> Result<Source>;

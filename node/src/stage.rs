@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hawser_host::step::{self, Step};
-use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape};
+use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape, remote};
 use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
@@ -236,7 +236,13 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                 host.remove_target(&device)?;
             } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
                 attacher.answers()?;
-                host.sync(&staging)?;
+                match host.sync(&staging) {
+                    // What the server does not know any more takes nothing; keeping it mounted would keep it for ever.
+                    Err(error) if remote::is_stale(&error) => {
+                        tracing::warn!(volume = %volume, error = error.chain(), "the server does not know the volume any more; it is unmounted as it is");
+                    }
+                    synced => synced?,
+                }
             }
             unmount_all(host, attacher, volume, &staging)?;
             // A call that was killed before it mounted may have left the file.
