@@ -7,8 +7,6 @@
 //! At most one such thread is left behind for one object: until it comes back, who asks again is told so at once.
 
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -30,14 +28,7 @@ pub fn is_remote(mount: &MountEntry) -> bool {
 /// Whether an error says that the server answers, and does not know what was asked for any more: it was removed there, or the export is
 /// another one now. Asking again does not help.
 pub fn is_stale(error: &Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error() == Some(libc::ESTALE)) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+    error.os_error().is_some_and(|cause| cause.raw_os_error() == Some(libc::ESTALE))
 }
 
 /// A sign of life of long work, which takes as long as it takes as long as it goes on.
@@ -148,6 +139,8 @@ pub fn within<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use hawser_volume::Kind;
 
     use super::*;

@@ -7,12 +7,13 @@ mod volumes;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hawser_host::{Host, MountEntry, NfsMount, remote};
-use hawser_volume::{BackendName, Deadline, Result};
+use hawser_volume::{BackendName, Deadline, Error, Result};
 use uuid::Uuid;
 
 use crate::config::NfsConfig;
@@ -156,7 +157,7 @@ impl Export {
         work: impl FnOnce(&Tree) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let export = Arc::clone(self);
-        self.gate.pass(deadline, move |pulse| work(&export.tree(pulse)?))
+        self.gate.pass(deadline, move |pulse| export.tree(pulse).and_then(|tree| work(&tree)).map_err(with_advice))
     }
 
     /// A short piece of work.
@@ -185,6 +186,14 @@ impl Export {
         let path = path.to_owned();
         self.quick(move |tree| tree.owner_of(&path))
     }
+}
+
+/// Everything here is done as root; a server that refuses that has most likely been told to.
+fn with_advice(error: Error) -> Error {
+    if error.os_error().is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied) {
+        return error.while_doing("the server refuses this machine's root; the export needs no_root_squash");
+    }
+    error
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ use renewal::{Leases, Renewal};
 /// How long the start of the node waits until the node is known to the backend.
 const REGISTER: Duration = Duration::from_secs(3);
 
+/// How long mounting may take at least: mount.nfs starts other programs, which takes many seconds when they cannot work.
+const MOUNT: Duration = Duration::from_secs(30);
+
 /// An export as a backend of this node.
 #[derive(Debug)]
 pub struct Nfs {
@@ -84,7 +87,7 @@ impl Attacher for Nfs {
         if is_place {
             self.owners.remember(&claim.path, &attach.volume)?;
         }
-        let deadline = Deadline::after(self.export.config().patience() * 3).earlier(attach.deadline);
+        let deadline = Deadline::after(MOUNT.max(self.export.config().patience() * 3)).earlier(attach.deadline);
         let make = move || {
             let mount = host.mount_nfs(&mount, deadline)?;
             // Between the grant and the mount it may have been withdrawn; from here on it is mounted, and is asked for before it goes.

@@ -2,5 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod condition;
+mod given;
+mod hostile;
 mod life;
+mod mounts;
+mod removal;
 mod world;
