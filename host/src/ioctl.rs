@@ -141,9 +141,36 @@ struct MountAttr {
     userns_fd: u64,
 }
 
+/// `struct fsxattr` (linux/fs.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FileAttributes {
+    pub(crate) flags: u32,
+    pub(crate) extent_size: u32,
+    pub(crate) extents: u32,
+    pub(crate) project: u32,
+    pub(crate) cow_extent_size: u32,
+    pub(crate) padding: [u8; 8],
+}
+
+/// `struct if_dqblk` (linux/quota.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DiskQuota {
+    pub(crate) hard_blocks: u64,
+    pub(crate) soft_blocks: u64,
+    pub(crate) space: u64,
+    pub(crate) hard_inodes: u64,
+    pub(crate) soft_inodes: u64,
+    pub(crate) inodes: u64,
+    pub(crate) block_time: u64,
+    pub(crate) inode_time: u64,
+    pub(crate) valid: u32,
+}
+
 /// The generated functions, unsafe because an ioctl may do anything to its argument.
 mod raw {
-    use super::{BtrfsDevice, BtrfsInfo, BtrfsVolume, LoopConfig, LoopInfo, XfsGeometry, XfsGrow};
+    use super::{BtrfsDevice, BtrfsInfo, BtrfsVolume, FileAttributes, LoopConfig, LoopInfo, XfsGeometry, XfsGrow};
 
     nix::ioctl_read_bad!(block_read_only, nix::request_code_none!(0x12, 94), libc::c_int);
     nix::ioctl_none!(block_flush, 0x12, 97);
@@ -158,6 +185,9 @@ mod raw {
 
     nix::ioctl_readwrite!(freeze, b'X', 119, libc::c_int);
     nix::ioctl_readwrite!(thaw, b'X', 120, libc::c_int);
+
+    nix::ioctl_read!(file_attributes, b'X', 31, FileAttributes);
+    nix::ioctl_write_ptr!(set_file_attributes, b'X', 32, FileAttributes);
 
     nix::ioctl_read!(xfs_geometry, b'X', 126, XfsGeometry);
     nix::ioctl_write_ptr!(xfs_grow, b'X', 110, XfsGrow);
@@ -225,6 +255,8 @@ write! {
     loop_configure(LoopConfig);
     /// XFS_IOC_FSGROWFSDATA.
     xfs_grow(XfsGrow);
+    /// FS_IOC_FSSETXATTR.
+    set_file_attributes(FileAttributes);
     /// BTRFS_IOC_RESIZE.
     btrfs_resize(BtrfsVolume);
 }
@@ -240,6 +272,8 @@ read! {
     freeze(libc::c_int);
     /// FITHAW; the argument is not used.
     thaw(libc::c_int);
+    /// FS_IOC_FSGETXATTR.
+    file_attributes(FileAttributes);
     /// XFS_IOC_FSGEOMETRY.
     xfs_geometry(XfsGeometry);
     /// BTRFS_IOC_FS_INFO.
@@ -271,6 +305,29 @@ pub(crate) fn mount_make_private(mount: impl AsFd, set: MountAttrFlags, clear: M
     nix::errno::Errno::result(done).map(drop)
 }
 
+/// Q_GETQUOTA and Q_SETQUOTA of a project (linux/quota.h): the command, shifted, with PRJQUOTA.
+const GET_QUOTA: libc::c_int = (0x800007 << 8) | 2;
+const SET_QUOTA: libc::c_int = (0x800008 << 8) | 2;
+
+/// `quotactl_fd(Q_SETQUOTA)` for a project of the filesystem that `place` is in.
+#[expect(unsafe_code, reason = "neither rustix nor libc wraps quotactl_fd")]
+pub(crate) fn set_project_quota(place: impl AsFd, project: u32, quota: &DiskQuota) -> Result<()> {
+    // SAFETY: the descriptor is open, and the structure is the kernel's, fully initialised, which it only reads.
+    let done =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, place.as_fd().as_raw_fd(), SET_QUOTA, project, std::ptr::from_ref(quota)) };
+    nix::errno::Errno::result(done).map(drop)
+}
+
+/// `quotactl_fd(Q_GETQUOTA)` for a project of the filesystem that `place` is in.
+#[expect(unsafe_code, reason = "neither rustix nor libc wraps quotactl_fd")]
+pub(crate) fn project_quota(place: impl AsFd, project: u32, quota: &mut DiskQuota) -> Result<()> {
+    // SAFETY: the descriptor is open, and the structure is the kernel's, fully initialised and exclusively ours; every bit pattern that
+    // the kernel may leave in it is valid.
+    let done =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, place.as_fd().as_raw_fd(), GET_QUOTA, project, std::ptr::from_mut(quota)) };
+    nix::errno::Errno::result(done).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,5 +345,7 @@ mod tests {
         assert_eq!(size_of::<FiemapExtent>(), 56);
         assert_eq!(size_of::<Fiemap>(), 32 + FIEMAP_BATCH * 56);
         assert_eq!(size_of::<MountAttr>(), 32);
+        assert_eq!(size_of::<FileAttributes>(), 28);
+        assert_eq!(size_of::<DiskQuota>(), 72);
     }
 }

@@ -44,6 +44,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod nfs;
 pub mod options;
+pub mod quota;
 pub mod remote;
 pub mod removal;
 pub mod replica;

@@ -35,6 +35,10 @@ pub(crate) trait Fillable: Object + Clone {
     /// What is to be done when the content is complete.
     fn complete(&self, tree: &Tree, object: &Directory) -> Result<()>;
     fn set_changing(&mut self, _changing: u64) {}
+    /// Prepares the directory `name` of its object, in which files are copied before they are moved into the content.
+    fn prepare(&self, _tree: &Tree, _name: &str) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Fillable for VolumeRecord {
@@ -48,6 +52,10 @@ impl Fillable for VolumeRecord {
 
     fn origin(&self) -> Option<Origin> {
         self.origin.clone()
+    }
+
+    fn prepare(&self, tree: &Tree, name: &str) -> Result<()> {
+        tree.join_project(self, name)
     }
 
     fn complete(&self, tree: &Tree, object: &Directory) -> Result<()> {
@@ -193,6 +201,7 @@ impl Tree {
         };
         removal::remove(object, ASIDE, WORKERS, &self.pulse)?;
         object.make(ASIDE, 0o700)?;
+        record.prepare(self, ASIDE)?;
         let copied = replica::replicate(&source, &target, &object.enter_existing(ASIDE)?, WORKERS, &self.pulse)?;
         // An origin that was deleted meanwhile may have been half removed when it was read.
         match &origin {

@@ -61,6 +61,7 @@ impl Tree {
                 name: id.parse()?,
                 size: Bytes::ZERO,
                 enforced: false,
+                project: None,
                 path: Some(path.to_owned()),
                 is_static: true,
                 origin: None,

@@ -16,7 +16,8 @@ pub(crate) const CLAIMS: &str = "claims";
 pub(crate) const NODES: &str = "nodes";
 pub(crate) const NEW: &str = "new";
 pub(crate) const TRASH: &str = "trash";
-pub(crate) const ALL: [&str; 6] = [VOLUMES, SNAPSHOTS, CLAIMS, NODES, NEW, TRASH];
+pub(crate) const PROJECTS: &str = "projects";
+pub(crate) const ALL: [&str; 7] = [VOLUMES, SNAPSHOTS, CLAIMS, NODES, NEW, TRASH, PROJECTS];
 
 /// The file that says what the tree is.
 pub(crate) const EXPORT: &str = "export.json";

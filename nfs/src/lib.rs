@@ -11,6 +11,7 @@
 //!     snapshots/<digest>/         the same for snapshots
 //!     claims/<digest>/record.<n>  whose a path below the export is
 //!     nodes/<digest>              the nodes that may attach
+//!     projects/<number>           whose a project of the disk's quotas is
 //!     new/<random>/               objects in the making
 //!     trash/<id>/                 objects being removed, in the background
 //!   retained/  archived/          the content of volumes that were deleted and are to be kept
@@ -43,6 +44,7 @@ mod layout;
 pub mod lease;
 mod node;
 pub mod options;
+mod quota;
 pub mod record;
 mod snapshot;
 mod sweep;

@@ -39,6 +39,9 @@ pub struct VolumeRecord {
     pub size: Bytes,
     /// Whether the server enforces the size.
     pub enforced: bool,
+    /// The project of the disk's quotas by which it does.
+    #[serde(default)]
+    pub(crate) project: Option<u32>,
     /// Its place below the export, if it has one of its own.
     pub path: Option<PathBuf>,
     /// Whether the directory at `path` was there before: then it is never moved nor removed.

@@ -91,6 +91,7 @@ impl Tree {
                 }
             }
         }
+        self.free_numbers(|since| now.duration_since(since).unwrap_or_default() > MAKING)?;
         self.empty_trash()
     }
 }

@@ -93,6 +93,7 @@ pub(crate) struct Folders {
     pub(crate) nodes: Directory,
     pub(crate) new: Directory,
     pub(crate) trash: Directory,
+    pub(crate) projects: Directory,
 }
 
 impl fmt::Debug for Tree {
@@ -119,7 +120,7 @@ impl Folders {
                 own.enter_existing(name)
             }
         };
-        let [volumes, snapshots, claims, nodes, new, trash] = layout::ALL.map(open);
+        let [volumes, snapshots, claims, nodes, new, trash, projects] = layout::ALL.map(open);
         match own.read(EXPORT, Bytes::mib(1))? {
             Some(text) => {
                 let record: ExportRecord = serde_json::from_slice(&text).map_err(|error| {
@@ -155,6 +156,7 @@ impl Folders {
             nodes: nodes?,
             new: new?,
             trash: trash?,
+            projects: projects?,
             base,
             own,
         };
@@ -221,9 +223,10 @@ impl Tree {
 
     /// Changes the record of an object; `NotFound` when there is none, or another one of its name.
     pub(crate) fn change<R: Object, T>(&self, id: &str, mut decide: impl FnMut(R) -> Result<Change<R, T>>) -> Result<T> {
-        let (object, _) = self.find::<R>(id)?;
         let gone = || Error::not_found(format!("{} {}:{id} does not exist", R::NOUN, self.backend));
-        versions::change(&object, |record: R| if record.id() == id { decide(record) } else { Err(gone()) })?.ok_or_else(gone)
+        let Some((object, number, record)) = self.of_digest::<R>(&R::native(id)?.digest)? else { return Err(gone()) };
+        let decide = |record: R| if record.id() == id { decide(record) } else { Err(gone()) };
+        versions::change_seen(&object, (number, record), decide)?.ok_or_else(gone)
     }
 
     /// A directory for an object in the making: nobody else sees it, and it is swept if it is never placed.

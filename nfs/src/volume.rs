@@ -10,7 +10,7 @@ use hawser_volume::record::now;
 use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Origin, Result, SizeRange, SizeRule};
 
 use crate::config::OnDelete;
-use crate::layout::{self, ARCHIVED, RETAINED, VOLUMES};
+use crate::layout::{self, ARCHIVED, HIDDEN, NEW, RETAINED, VOLUMES};
 use crate::record::{FORMAT, Owner, SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
 use crate::versions::{self, Change};
@@ -81,12 +81,13 @@ impl Tree {
         let size = new.range.fit(&rule)?;
         let id = NativeId::fresh(&new.name);
         let must_be_filled = new.origin.is_some() || new.path.is_some();
-        let record = VolumeRecord {
+        let mut record = VolumeRecord {
             format: FORMAT,
             id: id.to_string(),
             name: new.name.clone(),
             size,
             enforced: false,
+            project: None,
             path: new.path.clone(),
             is_static: false,
             origin: new.origin.clone(),
@@ -105,6 +106,9 @@ impl Tree {
         let content = made.enter_existing(&data)?;
         content.give(new.owner.uid, new.owner.gid, new.owner.mode)?;
         content.sync()?;
+        let below: PathBuf = [HIDDEN, NEW, &draft, &data].iter().collect();
+        record.project = self.begin_limit(&record.id, &below, size)?;
+        record.enforced = record.project.is_some();
         versions::first(&made, &record)?;
         self.reached(Step::VolumeRecorded)?;
         Ok(self.place(&draft, VOLUMES, &id.digest)?.then_some(record))
@@ -159,6 +163,9 @@ impl Tree {
             }
             self.reached(Step::ContentMoved)?;
             self.release(path, &record.id)?;
+        }
+        if record.on_delete != OnDelete::Delete {
+            self.keep_number(record)?;
         }
         let shelf = match record.on_delete {
             OnDelete::Delete => None,

@@ -121,7 +121,7 @@ impl Export {
         self.quick(move |tree| tree.trouble(&record))
     }
 
-    /// Records a larger size. Nothing enforces it.
+    /// Records a larger size, and has it enforced where sizes are.
     pub fn expand_volume(self: &Arc<Self>, id: &str, range: SizeRange) -> Result<Bytes> {
         let id = id.to_owned();
         self.quick(move |tree| {
@@ -136,8 +136,9 @@ impl Export {
                 if range.required() > crate::volume::SIZE_MAX {
                     return Err(Error::out_of_range(format!("{range} is more than {}", crate::volume::SIZE_MAX)));
                 }
-                record.size = range.required();
-                let size = record.size;
+                let size = range.required();
+                tree.change_limit(&record, size)?;
+                record.size = size;
                 Ok(Change::Write(record, size))
             })
         })

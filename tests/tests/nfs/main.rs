@@ -7,5 +7,6 @@ mod given;
 mod hostile;
 mod life;
 mod mounts;
+mod quota;
 mod removal;
 mod world;
