@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hawser_tests::conformance::{BACKENDS, Backend, Case, cases};
 use hawser_tests::ground::{Footing, Ground};
-use hawser_tests::trial;
+use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How long one case may take before it counts as a hang.
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     trial::keep_panics();
     let mut grounds: BTreeMap<&str, Footing> = BTreeMap::new();
     let mut trials = Vec::new();
-    for backend in BACKENDS {
+    for backend in BACKENDS.iter().filter(|backend| arguments.list || remote::is_of_this_side(backend.ground)) {
         let ground = if arguments.list { PathBuf::new() } else { place(&mut grounds, backend.ground) };
         for case in cases().into_iter().filter(|case| backend.can_run(case)) {
             let ground = ground.clone();
@@ -29,7 +29,10 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(grounds);
-    conclusion.exit_code()
+    if conclusion.has_failed() || arguments.list {
+        return conclusion.exit_code();
+    }
+    remote::too(&arguments, "nfs")
 }
 
 /// Cases on one kind of ground share it, each with a root of its own.

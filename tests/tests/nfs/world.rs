@@ -10,8 +10,8 @@ pub const BACKEND: &str = "nfs";
 pub struct World {
     // Dropped in this order.
     pub nodes: Vec<Machine>,
-    _server: NfsServer,
-    _rig: Rig,
+    pub server: NfsServer,
+    pub rig: Rig,
 }
 
 /// A node with a plugin.
@@ -44,7 +44,7 @@ impl World {
             machines.push(Machine { plugin, node });
         }
         notice("the world is up");
-        Self { nodes: machines, _server: server, _rig: rig }
+        Self { nodes: machines, server, rig }
     }
 }
 
