@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             trials.push(Trial::test(format!("{}::{}", backend.name, case.name), move || run(backend, case, &ground)));
         }
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
     drop(grounds);
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
