@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod life;
+mod neighbour;
 mod outage;
+mod table;
+mod tenant;
 mod world;

@@ -23,7 +23,7 @@ pub struct Machine {
 /// The configuration for one backend over `export`.
 pub fn config(export: &Export, more: &str) -> String {
     format!(
-        "backends:\n  {BACKEND}:\n    type: nfs\n    server: {}\n    path: {}\n    answer-within-seconds: 4\n{more}",
+        "backends:\n  {BACKEND}:\n    type: nfs\n    server: {}\n    path: {}\n    answer-within-seconds: 3\n{more}",
         export.server, export.path
     )
 }
@@ -33,7 +33,8 @@ impl World {
     pub async fn new<const N: usize>(names: [&str; N], more: &str) -> Self {
         let rig = Rig::start();
         let mut plans = vec![Plan::new("storage")];
-        plans.extend(names.map(Plan::new));
+        // The backend beside it is on a disk.
+        plans.extend(names.map(|name| Plan { scratch: 1 << 30, ..Plan::new(name) }));
         let mut nodes = boot(&rig, plans).into_iter();
         let server = NfsServer::on(nodes.next().unwrap());
         let export = server.export("data", "rw,sync,no_root_squash,no_subtree_check");
