@@ -54,10 +54,10 @@ impl Plugin {
         process
     }
 
-    /// Starts it again with the configuration that it had, in the same `node`; returns when it answers. It has to have ended, or to be
-    /// about to: clients are served by the one or the other meanwhile.
-    pub async fn start_again(&mut self, node: &Node) {
-        self.process = Self::process(node, node.command(hawser())).await;
+    /// Starts it again with the configuration that it had, by a command of the same `node`; returns when it answers. What ran before is to
+    /// end by itself, or to hang.
+    pub async fn start_again(&mut self, node: &Node, command: Command) {
+        self.process = Self::process(node, command).await;
     }
 
     /// A client, whose paths are in the [node's directory](Node::directory). What is mounted there only the node sees.

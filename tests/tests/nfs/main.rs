@@ -5,6 +5,8 @@
 mod life;
 mod neighbour;
 mod outage;
+mod round;
 mod table;
 mod tenant;
+mod trouble;
 mod world;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What a call of somebody else may take, however busy the machine is.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What it waits between its rounds; a node has one processor, which others need too.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -1,15 +1,14 @@
-# tenant.py DIRECTORY ACKNOWLEDGED LOCKED: a task with a volume. It takes a lock on DIRECTORY/lock and keeps it, then writes numbers
-# to DIRECTORY/numbers, one a line, for as long as it runs. What is on the server's disk, as fsync has said, is in ACKNOWLEDGED, a file
-# of its own machine.
+# tenant.py DIRECTORY ACKNOWLEDGED: a task with a volume. It takes a lock on DIRECTORY/lock, then makes ACKNOWLEDGED, a file of its own
+# machine, and writes numbers to DIRECTORY/numbers, one a line, for as long as it runs. Those that are on the server's disk, as fsync
+# has said, are in ACKNOWLEDGED.
 import fcntl
 import os
 import sys
 import time
 
-directory, acknowledged, locked = sys.argv[1:]
+directory, acknowledged = sys.argv[1:]
 lock = os.open(directory + "/lock", os.O_RDWR | os.O_CREAT)
 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-open(locked, "w").close()
 numbers = os.open(directory + "/numbers", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 said = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 n = 0

@@ -1,5 +1,8 @@
 //! A task that writes while its server is in trouble.
 
+use std::fs;
+use std::path::PathBuf;
+
 use hawser_tests::daemon::Daemon;
 use hawser_tests::poll::until;
 use hawser_tests::rig::{NfsServer, Node};
@@ -8,42 +11,44 @@ use hawser_tests::rig::{NfsServer, Node};
 pub struct Tenant {
     daemon: Daemon,
     directory: String,
-    acknowledged: String,
+    acknowledged: PathBuf,
 }
 
 impl Tenant {
     /// Starts one in `directory`, where a volume is; returns when it has its lock.
     pub fn start(node: &Node, directory: &str, name: &str) -> Self {
-        let [acknowledged, locked] = ["acknowledged", "locked"].map(|what| format!("/run/{name}.{what}"));
+        // Both sides see these.
+        let [acknowledged, log] = ["acknowledged", "log"].map(|what| node.directory().join(format!("{name}.{what}")));
         let mut command = node.command("python3");
-        command.args(["-c", include_str!("tenant.py"), directory, &acknowledged, &locked]);
-        let mut daemon = Daemon::spawn(command, &node.directory().join(format!("{name}.log")));
+        command.args(["-c", include_str!("tenant.py"), directory]).arg(&acknowledged);
+        let mut daemon = Daemon::spawn(command, &log);
         until("the lock", || {
             assert!(!daemon.has_ended(), "{}", daemon.tail());
-            node.run(["test", "-e", &locked]).status.success().then_some(())
+            acknowledged.exists().then_some(())
         });
         Self { daemon, directory: directory.to_owned(), acknowledged }
     }
 
     /// The last number that the server has on its disk, as far as the tenant knows.
-    pub fn acknowledged(&self, node: &Node) -> u64 {
-        let last = node.shell(&format!("tail -n 1 {} 2> /dev/null || true", self.acknowledged));
-        last.parse().unwrap_or_default()
+    fn acknowledged(&self) -> u64 {
+        let said = fs::read_to_string(&self.acknowledged).unwrap();
+        let complete = said.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        complete.lines().last().map_or(0, |line| line.parse().unwrap())
     }
 
     /// Waits until it has written a number that it had not begun when this was called.
-    pub fn goes_on(&mut self, node: &Node) {
-        let before = self.acknowledged(node);
+    pub fn goes_on(&mut self) {
+        let before = self.acknowledged();
         until("a tenant to go on", || {
             assert!(!self.daemon.has_ended(), "a tenant had an error: {}", self.daemon.tail());
-            (self.acknowledged(node) > before + 1).then_some(())
+            (self.acknowledged() > before + 1).then_some(())
         });
     }
 
     /// Ends it; everything that was acknowledged must be on the server's disk, once and in its order.
     pub fn finish(mut self, node: &Node, server: &NfsServer) {
         assert!(!self.daemon.has_ended(), "a tenant had an error: {}", self.daemon.tail());
-        let acknowledged = self.acknowledged(node);
+        let acknowledged = self.acknowledged();
         assert!(acknowledged > 0);
         let file = node.shell(&format!("stat --format %i {}/numbers", self.directory));
         self.daemon.kill();

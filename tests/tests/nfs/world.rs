@@ -1,5 +1,8 @@
 //! A server, and nodes with the plugin.
 
+use std::process::Command;
+
+use hawser_tests::binary::hawser;
 use hawser_tests::notice::notice;
 use hawser_tests::rig::{Export, NfsServer, Node, Plan, Plugin, Rig};
 
@@ -31,6 +34,11 @@ pub fn config(export: &Export, more: &str) -> String {
 impl World {
     /// A server and one node for each name, all with the same configuration.
     pub async fn new<const N: usize>(names: [&str; N], more: &str) -> Self {
+        Self::with(names, more, |node| node.command(hawser())).await
+    }
+
+    /// The same with other commands of the nodes.
+    pub async fn with<const N: usize>(names: [&str; N], more: &str, command: impl Fn(&Node) -> Command) -> Self {
         let rig = Rig::start();
         let mut plans = vec![Plan::new("storage")];
         // The backend beside it is on a disk.
@@ -41,7 +49,7 @@ impl World {
         let config = config(&export, more);
         let mut machines = Vec::new();
         for node in nodes {
-            let plugin = Plugin::start(&node, &config).await;
+            let plugin = Plugin::serve(&node, command(&node), &config).await;
             machines.push(Machine { plugin, node });
         }
         notice("the world is up");
