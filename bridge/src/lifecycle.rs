@@ -70,8 +70,11 @@ pub struct Settings {
     pub takeover: Takeover,
     /// The boot of this machine.
     pub boot: String,
-    /// The Mesos agent of this machine, and when the machine was started.
-    pub agent: Option<(Agent, SystemTime)>,
+    /// The Mesos agent of this machine.
+    pub agent: Option<Agent>,
+    /// When this machine was started, by its clock as it stands now. It is asked at each look: when the clock is set back, what is
+    /// written afterwards is older than what was answered before, and would be taken for something of another boot.
+    pub booted_at: fn() -> Result<SystemTime>,
 }
 
 /// The lives of this node's volumes. Cheap to clone.

@@ -57,7 +57,8 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
         patience: bridge.wait_for_holder.0,
         grace: bridge.grace.0,
         boot: machine::boot_id()?,
-        agent: Some((agent(bridge, &http)?, machine::booted_at()?)),
+        agent: Some(agent(bridge, &http)?),
+        booted_at: machine::booted_at,
     };
     let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), Arc::new(Containers), settings);
     reconcile(&lifecycle).await;

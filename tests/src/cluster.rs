@@ -31,6 +31,7 @@ pub struct Cluster {
     // Dropped in this order: containers before what they use.
     mesos: Mesos,
     bridges: Bridges,
+    more: Vec<String>,
     _workspace: Workspace,
 }
 
@@ -54,12 +55,16 @@ impl Cluster {
                 symlink(bridges.plugin(name), mesos.agent(number).plugins().join("hawser.sock")).unwrap();
             }
             // Only now is it known where they listen.
-            let mut lines = vec![format!("mesos-master: {}", mesos.url()), format!("mesos-agent: {}", mesos.agent(number).url())];
-            lines.extend(more.iter().map(|&line| line.to_owned()));
-            bridges.agents.configure(name, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+            configure(&mut bridges, &mesos, name, number, more);
             bridges.agents.start(name).await;
         }
-        Self { mesos, bridges, _workspace: workspace }
+        Self { mesos, bridges, more: more.iter().map(|&line| line.to_owned()).collect(), _workspace: workspace }
+    }
+
+    /// From its next start on, the bridge of an agent asks `other` what its containers use.
+    pub fn misdirect_bridge(&mut self, number: usize, other: usize) {
+        let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        configure(&mut self.bridges, &self.mesos, AGENTS[number], other, &more);
     }
 
     /// Mesos.
@@ -136,6 +141,12 @@ impl Way {
             Way::Csi => Container::new(id, shell).csi_volume("data", PLUGIN, &made_on_first_use(volume)),
         }
     }
+}
+
+/// Has the bridge `name` ask the master and the agent with this number.
+fn configure(bridges: &mut Bridges, mesos: &Mesos, name: &str, asked: usize, more: &[&str]) {
+    let [master, agent] = [format!("mesos-master: {}", mesos.url()), format!("mesos-agent: {}", mesos.agent(asked).url())];
+    bridges.agents.configure(name, &[&[master.as_str(), &agent], more].concat());
 }
 
 /// The plugin file for an agent, as users have it written.

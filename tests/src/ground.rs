@@ -1,5 +1,6 @@
 //! What the pool's root stands on: a filesystem with reflinks or one without.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use crate::workspace::Workspace;
 const SIZE: u64 = 24 << 30;
 
 /// The kind of filesystem below a root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ground {
     /// No reflinks: copies are copies.
     Ext4,
@@ -30,6 +31,17 @@ pub const EXPORT: &str = "HAWSER_TEST_EXPORT";
 pub fn export() -> &'static str {
     static NAMED: OnceLock<String> = OnceLock::new();
     NAMED.get_or_init(|| std::env::var(EXPORT).unwrap_or_else(|_| panic!("{EXPORT} names no export")))
+}
+
+/// What cases stand on that share it, each with a root of its own.
+#[derive(Debug, Default)]
+pub struct Grounds(BTreeMap<Ground, Footing>);
+
+impl Grounds {
+    /// Where a root on such ground is made.
+    pub fn place(&mut self, ground: Ground) -> PathBuf {
+        self.0.entry(ground).or_insert_with(|| Footing::of(ground)).path().to_owned()
+    }
 }
 
 /// A mounted filesystem of a certain kind in which roots can be made.

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hawser_tests::conformance::{BACKENDS, Backend, Case, cases};
-use hawser_tests::ground::{Footing, Ground};
+use hawser_tests::ground::Grounds;
 use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -18,10 +17,10 @@ const CASE_MAX: Duration = Duration::from_secs(120);
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     trial::keep_panics();
-    let mut grounds: BTreeMap<&str, Footing> = BTreeMap::new();
+    let mut grounds = Grounds::default();
     let mut trials = Vec::new();
     for backend in BACKENDS.iter().filter(|backend| arguments.list || remote::is_of_this_side(backend.ground)) {
-        let ground = if arguments.list { PathBuf::new() } else { place(&mut grounds, backend.ground) };
+        let ground = if arguments.list { PathBuf::new() } else { grounds.place(backend.ground) };
         for case in cases().into_iter().filter(|case| backend.can_run(case)) {
             let ground = ground.clone();
             trials.push(Trial::test(format!("{}::{}", backend.name, case.name), move || run(backend, case, &ground)));
@@ -33,16 +32,6 @@ fn main() -> ExitCode {
         return conclusion.exit_code();
     }
     remote::too(&arguments, "nfs")
-}
-
-/// Cases on one kind of ground share it, each with a root of its own.
-fn place(grounds: &mut BTreeMap<&str, Footing>, ground: Ground) -> PathBuf {
-    let name = match ground {
-        Ground::Ext4 => "ext4",
-        Ground::Xfs => "xfs",
-        Ground::Nfs => "nfs",
-    };
-    grounds.entry(name).or_insert_with(|| Footing::of(ground)).path().to_owned()
 }
 
 fn run(backend: &'static Backend, case: Case, ground: &Path) -> Result<(), Failed> {

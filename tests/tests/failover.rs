@@ -104,6 +104,31 @@ async fn what_ended_while_the_bridge_was_away_is_released() {
     cluster.finish();
 }
 
+/// What the agent does not tell, for whatever reason, is no leave to take a volume from a process that has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_knows_of_no_container_takes_no_volume_from_one() {
+    let mut cluster = Cluster::start(Way::Dvdcli, &["grace: 1s", "reconcile-every: 1s"], &[]).await;
+    let mut framework = Framework::subscribe(cluster.mesos()).await;
+    framework.run(cluster.mesos().agent(0), &task(Way::Dvdcli, "count", COUNT)).await;
+    framework.until("count", "TASK_RUNNING").await;
+    // Seen once, it is known to be a container's.
+    std::thread::sleep(Duration::from_secs(3));
+    let mounted = cluster.mounted(0);
+    assert!(!mounted.is_empty());
+    cluster.kill_bridge(0);
+    cluster.misdirect_bridge(0, 1);
+    cluster.start_bridge(0).await;
+    until("the warning of what is used by a container that the agent does not know", || {
+        cluster.bridges().said(AGENTS[0]).contains("it is used all the same").then_some(())
+    });
+    // It goes on being so, look after look.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cluster.mounted(0), mounted);
+    framework.kill("count").await;
+    framework.end("count").await;
+    cluster.finish();
+}
+
 /// Who has it, what is known of them, what was done, and why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_is_taken_from_the_dead_and_from_nobody_else() {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hawser_tests::ground::{Footing, Ground};
+use hawser_tests::ground::Grounds;
 use hawser_tests::model::form::Form;
 use hawser_tests::model::generate::{Sequences, operation};
 use hawser_tests::model::operation::Operation;
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
     let (seed, cases, steps) =
         (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", CASES), number("HAWSER_MODEL_STEPS", STEPS));
     let tally = Arc::new(Tally::default());
-    let mut grounds: BTreeMap<&str, Footing> = BTreeMap::new();
-    let mut place = |form: &Form| if arguments.list { PathBuf::new() } else { place(&mut grounds, form.backend.ground) };
+    let mut grounds = Grounds::default();
+    let mut place = |form: &Form| if arguments.list { PathBuf::new() } else { grounds.place(form.backend.ground) };
     let mut trials = Vec::new();
     if let Some(script) = &script {
         let (script, ground, tally) = (script.clone(), place(&script.form), Arc::clone(&tally));
@@ -107,16 +107,6 @@ fn known() -> BTreeMap<String, Script> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(&path))).collect()
-}
-
-/// Cases on one kind of ground share it, each with a root of its own.
-fn place(grounds: &mut BTreeMap<&str, Footing>, ground: Ground) -> PathBuf {
-    let name = match ground {
-        Ground::Ext4 => "ext4",
-        Ground::Xfs => "xfs",
-        Ground::Nfs => "nfs",
-    };
-    grounds.entry(name).or_insert_with(|| Footing::of(ground)).path().to_owned()
 }
 
 /// Plays a script; an error says what was wrong.

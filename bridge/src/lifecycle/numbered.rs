@@ -66,7 +66,7 @@ impl Inner {
     /// The name of the framework whose task on this agent declares the Docker volume `name`.
     async fn framework_of(&self, name: &str) -> Result<String> {
         let wrong = |why: String| Error::invalid(format!("the volume name {name} begins with its task's framework, and {why}"));
-        let Some((agent, _)) = &self.settings.agent else {
+        let Some(agent) = &self.settings.agent else {
             return Err(wrong("no Mesos agent is configured that would know it (bridge.mesos-agent)".to_owned()));
         };
         let ask = async { Ok((agent.view().await?, agent.frameworks().await?)) };

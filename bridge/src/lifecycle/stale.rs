@@ -22,8 +22,8 @@ use crate::mesos::InUse;
 impl Inner {
     /// What the containers of this machine's agent use; nothing when there is no agent that could be asked.
     pub(super) async fn in_use(&self) -> Option<InUse> {
-        let (agent, booted) = self.settings.agent.as_ref()?;
-        match InUse::on(agent, *booted).await {
+        let agent = self.settings.agent.as_ref()?;
+        match InUse::on(agent, self.settings.booted_at).await {
             Ok(in_use) => Some(in_use),
             Err(error) => {
                 tracing::debug!(error = error.chain(), "could not find out what the containers of the agent use");

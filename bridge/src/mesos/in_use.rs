@@ -34,11 +34,11 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// Asks `agent`, which runs on this machine, and reads its files. `booted` is when this machine was started.
+    /// Asks `agent`, which runs on this machine, and reads its files. `booted_at` tells when this machine was started.
     ///
     /// A container is noted before its volumes are asked for. So a volume that a container of this agent asks for is in use in every
     /// answer to a question that was put afterwards.
-    pub async fn on(agent: &Agent, booted: SystemTime) -> Result<Self> {
+    pub async fn on(agent: &Agent, booted_at: fn() -> Result<SystemTime>) -> Result<Self> {
         let flags = agent.flags().await?;
         let view = agent.view().await?;
         let work_dir = PathBuf::from(flags.get("work_dir").cloned().unwrap_or_default());
@@ -47,6 +47,7 @@ impl InUse {
         let notes = tokio::task::spawn_blocking(move || notes(&place, &docker)).await;
         let notes =
             notes.map_err(|error| Error::internal("reading the notes of Mesos panicked; see the log").caused_by(error))??;
+        let booted = booted_at()?;
         let is_there = |one: &Use| match &one.container {
             Some(container) => view.containers.contains(container),
             // It has not been started yet. An executor without a container is one that an agent remembers after a reboot.
