@@ -95,6 +95,7 @@ impl Plugin {
             let attachers: BTreeMap<_, _> = attachers.into_iter().map(|(name, backend)| (name, strike(backend))).collect();
             (provisioners, attachers)
         };
+        let places = attachers.values().any(|attacher| !attacher.place().is_empty());
         let level = config.driver.csi_spec_level;
         let controller = (mode != Mode::Node)
             .then(|| Controller::new(Backends::new(provisioners, config.driver.default_backend.clone()), &queue, level));
@@ -115,6 +116,7 @@ impl Plugin {
             )]),
             controller: controller.is_some(),
             groups: controller.as_ref().is_some_and(Controller::has_groups),
+            places,
             expansions: controller.as_ref().map(Controller::expansions).unwrap_or_default(),
         };
         Ok(Self { identity, controller, node, queue, pools })

@@ -14,6 +14,9 @@ use crate::process::Process;
 /// Where it listens in the node. That is not below what both sides see: a socket does not cross, and its file would be in the way.
 const SOCKET: &str = "/run/hawser-test.sock";
 
+/// Its configuration, in the node's directory.
+const CONFIG: &str = "config.yaml";
+
 /// One process in a node, with its socket on this side. Killed when it is dropped.
 ///
 /// It is a [`Process`] like any other: [`Daemon::kill`], [`Daemon::terminate`] and [`Daemon::tail`] are about the one in the node.
@@ -33,17 +36,28 @@ impl Plugin {
     }
 
     /// The same with a [command](Node::command) that runs another program, or has more environment.
-    pub async fn serve(node: &Node, mut command: Command, config: &str) -> Self {
+    pub async fn serve(node: &Node, command: Command, config: &str) -> Self {
         let base = node.directory();
-        let [file, log, socket] = ["config.yaml", "plugin.log", "csi.sock"].map(|name| base.join(name));
-        fs::write(&file, config).unwrap();
+        fs::write(base.join(CONFIG), config).unwrap();
+        let forward = node.forward(Path::new(SOCKET), &base.join("csi.sock"));
+        let process = Self::process(node, command).await;
+        Self { process, _forward: forward, node: node.name().to_owned(), base }
+    }
+
+    async fn process(node: &Node, mut command: Command) -> Process {
+        let base = node.directory();
         command
             .args(["serve", "all", "--node-id", node.name(), "--endpoint", &format!("unix://{SOCKET}"), "--config"])
-            .arg(&file);
-        let forward = node.forward(Path::new(SOCKET), &socket);
-        let mut process = Process::spawn(command, &socket, &log);
+            .arg(base.join(CONFIG));
+        let mut process = Process::spawn(command, &base.join("csi.sock"), &base.join("plugin.log"));
         process.wait_until_it_answers().await;
-        Self { process, _forward: forward, node: node.name().to_owned(), base }
+        process
+    }
+
+    /// Starts it again with the configuration that it had, by a command of the same `node`; returns when it answers. What ran before is to
+    /// end by itself, or to hang.
+    pub async fn start_again(&mut self, node: &Node, command: Command) {
+        self.process = Self::process(node, command).await;
     }
 
     /// A client, whose paths are in the [node's directory](Node::directory). What is mounted there only the node sees.
