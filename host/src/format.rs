@@ -105,6 +105,7 @@ fn run(
         return Err(Error::precondition("the device is read-only"));
     }
     let exclusive = Exclusive::open(device)?;
+    device.prove()?;
     let again = match signature::probe(device)? {
         Content::Blank => false,
         Content::Unfinished { .. } => true,
@@ -117,6 +118,8 @@ fn run(
     inspect(&scratch, filesystem, device.sector, exclusive.size, &touched)?;
     after(Step::Made)?;
 
+    // Making it may have taken a while, and from here on there is no way back.
+    device.prove()?;
     exclusive.write_first_sector(&mark)?;
     after(Step::Marked)?;
 
