@@ -10,6 +10,7 @@
 //! * [`volume`], [`snapshot`], [`instance`], [`zone`] and [`tag`] have the actions, typed.
 //! * [`account`] is what all callers share.
 //! * [`batch`] makes one `Describe…` of what many callers ask for at the same time.
+//! * [`grant`] and [`place`] are what the controller side and the node side agree on; [`label`] is what is written on volumes.
 //! * [`watch`] lets any number of callers wait for the states of volumes with one poller.
 //!
 //! An action that changes something is repeated only when that cannot change it twice. Where a lost answer leaves open what
@@ -18,12 +19,16 @@
 pub mod account;
 pub mod batch;
 pub mod client;
+pub mod config;
 pub mod count;
 mod credential;
 pub mod endpoint;
 pub mod form;
+pub mod grant;
 pub mod instance;
+pub mod label;
 pub mod limiter;
+pub mod place;
 pub mod refusal;
 mod retry;
 pub mod snapshot;
@@ -36,5 +41,8 @@ pub mod zone;
 
 pub use account::Account;
 pub use client::{ClientOptions, Ec2};
+pub use config::EbsConfig;
 pub use endpoint::Region;
+pub use grant::Grant;
+pub use place::{Outpost, Place, PlaceKeys};
 pub use refusal::{Class, Refusal};
