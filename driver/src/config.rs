@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::Path;
 
 use hawser_bridge::config::BridgeConfig;
+use hawser_ebs::EbsConfig;
 use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
 use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
@@ -58,16 +59,19 @@ pub enum BackendConfig {
     Local(LocalConfig),
     /// `type: nfs`.
     Nfs(NfsConfig),
+    /// `type: ebs`.
+    Ebs(EbsConfig),
 }
 
 impl BackendConfig {
     /// The types that there are.
-    pub const TYPES: [&'static str; 2] = ["local", "nfs"];
+    pub const TYPES: [&'static str; 3] = ["local", "nfs", "ebs"];
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         match self {
             BackendConfig::Local(local) => local.mistakes(),
             BackendConfig::Nfs(nfs) => nfs.mistakes(),
+            BackendConfig::Ebs(ebs) => ebs.mistakes(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! with EC2, and moto is the oracle for the form of the answers (`tests/tests/ec2`).
 
 mod http;
+pub mod imds;
 mod model;
 mod query;
 mod trouble;

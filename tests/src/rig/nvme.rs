@@ -4,14 +4,16 @@
 //! is not PCIe, so the controller is below `/sys/devices/virtual`, and the identification has nothing of the vendor's own in it.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::Node;
+use crate::output::Output;
 
 /// What EC2 says of its volumes.
 const MODEL: &str = "Amazon Elastic Block Store";
 
 const ATTACH: &str = r#"
-disk=$1 serial=$2 model=$3 name=nqn.2026-01.dev.hawser.rig:$2
+disk=$1 serial=$2 model=$3 name=nqn.2026-01.dev.hawser.rig:$4
 modprobe --all nvmet nvme-loop
 mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
 target=/sys/kernel/config/nvmet
@@ -50,6 +52,70 @@ echo 0 > "$target/subsystems/$name/namespaces/1/enable"
 rmdir "$target/subsystems/$name/namespaces/1" "$target/subsystems/$name"
 "#;
 
+/// A loop device over a file that both sides see: unlike a disk of the node, its size can change while it is used.
+const LOOP: &str = r#"
+file=$1
+modprobe loop
+device=$(losetup --find)
+losetup "$device" "$file"
+echo "$device"
+"#;
+
+const DETACH_LOOP: &str = r#"
+for device in $(losetup --associated "$1" --noheadings --output NAME); do losetup --detach "$device"; done
+"#;
+
+const RESIZE: &str = r#"
+file=$1 name=nqn.2026-01.dev.hawser.rig:$2
+for device in $(losetup --associated "$file" --noheadings --output NAME); do losetup --set-capacity "$device"; done
+echo 1 > "/sys/kernel/config/nvmet/subsystems/$name/namespaces/1/revalidate_size"
+"#;
+
+/// Where NVMe devices appear: a node as seen from this side, or the machine that this program runs in, which is one.
+pub trait Nvme {
+    /// Runs a piece of shell there with arguments.
+    fn script(&self, script: &str, arguments: &[&str]) -> Output;
+
+    /// Shows a file that the machine sees (below [`Rig::shared`](super::Rig::shared), say) as an EBS volume with the serial number
+    /// `serial` and the model that EC2 gives its volumes; returns the device.
+    fn plug(&self, file: &Path, serial: &str) -> PathBuf {
+        self.plug_as(file, serial, MODEL, serial)
+    }
+
+    /// The same with another model, and a `tag` of its own, of which a machine can have one at a time.
+    fn plug_as(&self, file: &Path, serial: &str, model: &str, tag: &str) -> PathBuf {
+        let backing = self.script(LOOP, &[file.to_str().unwrap()]).well();
+        PathBuf::from(self.script(ATTACH, &[&backing, serial, model, tag]).well())
+    }
+
+    /// Takes it away, as EC2 does by force: who uses it gets errors.
+    fn unplug(&self, file: &Path, tag: &str) {
+        self.script(DETACH, &[tag]).well();
+        self.script(DETACH_LOOP, &[file.to_str().unwrap()]).well();
+    }
+
+    /// Shows the size that the file has now.
+    fn resize(&self, file: &Path, tag: &str) {
+        self.script(RESIZE, &[file.to_str().unwrap(), tag]).well();
+    }
+}
+
+impl Nvme for Node {
+    fn script(&self, script: &str, arguments: &[&str]) -> Output {
+        self.run(["sh", "-euc", script, "sh"].into_iter().chain(arguments.iter().copied()))
+    }
+}
+
+/// The machine that this program runs in.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside;
+
+impl Nvme for Inside {
+    fn script(&self, script: &str, arguments: &[&str]) -> Output {
+        Command::new("sh").args(["-euc", script, "sh"]).args(arguments).stdin(Stdio::null()).output().unwrap().into()
+    }
+}
+
 impl Node {
     /// Attaches `file` as an EBS volume with the serial number `serial` (20 characters at most: `vol` and the digits of the id), and
     /// returns the device in the node. It has to be attached anew when the node was off.
@@ -60,8 +126,7 @@ impl Node {
 
     /// Shows a disk that the node [has](Node::attach) as an EBS volume.
     pub fn show_nvme(&self, disk: &Path, serial: &str) -> PathBuf {
-        let words = ["sh", "-euc", ATTACH, "sh", disk.to_str().unwrap(), serial, MODEL];
-        PathBuf::from(self.run(words).well())
+        PathBuf::from(self.script(ATTACH, &[disk.to_str().unwrap(), serial, MODEL, serial]).well())
     }
 
     /// Starts udev, which makes links in `/dev/disk` for what is attached from then on.
@@ -71,7 +136,7 @@ impl Node {
 
     /// Takes an EBS volume away, as EC2 does by force: who uses it gets errors.
     pub fn detach_nvme(&self, file: &Path, serial: &str) {
-        self.run(["sh", "-euc", DETACH, "sh", serial]).well();
+        self.script(DETACH, &[serial]).well();
         self.detach(file);
     }
 }
