@@ -167,6 +167,7 @@ impl<'de> Visitor<'de> for Backend<'_> {
         match self.kind {
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
             "nfs" => Deserialize::deserialize(settings).map(BackendConfig::Nfs),
+            "ebs" => Deserialize::deserialize(settings).map(BackendConfig::Ebs),
             other => {
                 Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", "))))
             }
