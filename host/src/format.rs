@@ -104,8 +104,8 @@ fn run(
     if device.read_only {
         return Err(Error::precondition("the device is read-only"));
     }
-    let exclusive = Exclusive::open(device)?;
     device.prove()?;
+    let exclusive = Exclusive::open(device)?;
     let again = match signature::probe(device)? {
         Content::Blank => false,
         Content::Unfinished { .. } => true,

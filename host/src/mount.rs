@@ -63,14 +63,15 @@ pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, ta
 /// Shows the node of `device` at `target`: [`Host::bind_device`](crate::Host::bind_device).
 pub fn bind_device(device: &Device, target: &Target) -> Result<()> {
     let what = || format!("show {} at {}", device.path.display(), target.path().display());
+    device.prove()?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::open(&device.path, flags, Mode::empty()).attempt(what)?;
+    let node = rustix::fs::open(&device.path, flags, Mode::empty()).attempt(what);
+    let node = node.map_err(|error| error.with_kind(Kind::Unavailable))?;
     let stat = rustix::fs::fstat(&node).attempt(what)?;
     let found = DeviceNumber::from_dev(stat.st_rdev);
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice || found != device.number {
         return Err(Error::precondition(format!("{}: the path does not lead to device {} any more", what(), device.number)));
     }
-    device.prove()?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = rustix::mount::open_tree(&node, c"", clone).attempt(what)?;
     let options = MountOptions::default();

@@ -69,6 +69,9 @@ pub fn namespace(device: &File) -> Result<u32> {
 }
 
 fn refused(errno: Errno) -> Error {
+    if matches!(errno, Errno::ENODEV | Errno::ENXIO) {
+        return Error::unavailable("the device is gone, it has been detached").caused_by(std::io::Error::from(errno));
+    }
     let kind = match errno {
         Errno::EACCES | Errno::EPERM => Kind::Precondition,
         Errno::ENOTTY => Kind::Invalid,

@@ -65,8 +65,10 @@ const DETACH_LOOP: &str = r#"
 for device in $(losetup --associated "$1" --noheadings --output NAME); do losetup --detach "$device"; done
 "#;
 
+// There, because the node would not look at the file's size anew.
 const RESIZE: &str = r#"
 file=$1 name=nqn.2026-01.dev.hawser.rig:$2
+truncate --size "$3" "$file"
 for device in $(losetup --associated "$file" --noheadings --output NAME); do losetup --set-capacity "$device"; done
 echo 1 > "/sys/kernel/config/nvmet/subsystems/$name/namespaces/1/revalidate_size"
 "#;
@@ -94,9 +96,9 @@ pub trait Nvme {
         self.script(DETACH_LOOP, &[file.to_str().unwrap()]).well();
     }
 
-    /// Shows the size that the file has now.
-    fn resize(&self, file: &Path, tag: &str) {
-        self.script(RESIZE, &[file.to_str().unwrap(), tag]).well();
+    /// Makes it `bytes` large.
+    fn resize(&self, file: &Path, tag: &str, bytes: u64) {
+        self.script(RESIZE, &[file.to_str().unwrap(), tag, &bytes.to_string()]).well();
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a volume goes through that is where it should be.
 
-use std::fs::File;
 use std::time::Duration;
 
 use hawser_proto::csi;
@@ -108,10 +107,7 @@ async fn a_volume_grows_while_it_is_used() {
         // It comes while the call waits.
         let later = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            tokio::task::block_in_place(|| {
-                File::options().write(true).open(&volume.file).unwrap().set_len(3 * GIB).unwrap();
-                world.node.resize(&volume.file, &volume.serial);
-            });
+            tokio::task::block_in_place(|| world.node.resize(&volume.file, &volume.serial, 3 * GIB));
         };
         let handle = volume.handle();
         let (size_now, ()) = tokio::join!(client.expand_here(&handle, &target, &usage, wanted), later);

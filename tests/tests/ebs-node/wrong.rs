@@ -144,7 +144,7 @@ async fn a_device_that_goes_under_the_hands_is_neither_formatted_nor_mounted() {
         };
         let (result, _) = tokio::join!(stage, meanwhile);
         let before = volume.beginning();
-        world.refused(result, Code::Unavailable, &[]);
+        world.refused(result, Code::Unavailable, &["the device is gone, it has been detached"]);
         assert!(other.is_untouched(), "{call}");
         assert_eq!(volume.beginning(), before, "{call}");
         // Nothing is left, and when it is attached again it is staged.
