@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_controller::{Backends, Controller, Provisioner};
+use hawser_ebs::{Ec2, OsEnv};
 use hawser_host::{Host, machine};
 use hawser_nfs::Export;
 use hawser_node::{Attacher, Node, NodeConfig};
@@ -52,6 +53,19 @@ impl Plugin {
         let prefix = config.driver.name.as_str();
         for (name, backend) in &config.backends {
             match backend {
+                BackendConfig::Ebs(ebs) => {
+                    // The node needs neither credentials nor the API.
+                    if mode != Mode::Node {
+                        let ec2 = ebs
+                            .client(&OsEnv)
+                            .and_then(|options| Ec2::new(&options))
+                            .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                        provisioners.insert(
+                            name.clone(),
+                            Arc::new(hawser_controller::backend::ebs::Ebs::new(name.clone(), ebs.clone(), Arc::new(ec2), prefix)),
+                        );
+                    }
+                }
                 BackendConfig::Local(local) => {
                     let pool = Pool::open(name.clone(), local.clone(), Arc::clone(host))
                         .map_err(|error| error.while_doing(format_args!("backend {name}")))?;

@@ -46,3 +46,5 @@ pub use endpoint::Region;
 pub use grant::Grant;
 pub use place::{Outpost, Place, PlaceKeys};
 pub use refusal::{Class, Refusal};
+/// The environment of the process.
+pub use reqsign_core::OsEnv;
