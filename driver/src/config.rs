@@ -55,23 +55,23 @@ pub struct DriverConfig {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum BackendConfig {
+    /// `type: ebs`.
+    Ebs(EbsConfig),
     /// `type: local`.
     Local(LocalConfig),
     /// `type: nfs`.
     Nfs(NfsConfig),
-    /// `type: ebs`.
-    Ebs(EbsConfig),
 }
 
 impl BackendConfig {
     /// The types that there are.
-    pub const TYPES: [&'static str; 3] = ["local", "nfs", "ebs"];
+    pub const TYPES: [&'static str; 3] = ["ebs", "local", "nfs"];
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         match self {
+            BackendConfig::Ebs(ebs) => ebs.mistakes(),
             BackendConfig::Local(local) => local.mistakes(),
             BackendConfig::Nfs(nfs) => nfs.mistakes(),
-            BackendConfig::Ebs(ebs) => ebs.mistakes(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_controller::{Backends, Controller, Provisioner};
-use hawser_ebs::Here;
+use hawser_ebs::{Ec2, Here, OsEnv};
 use hawser_host::{Host, machine};
 use hawser_nfs::Export;
 use hawser_node::{Attacher, Node, NodeConfig};
@@ -54,6 +54,27 @@ impl Plugin {
         let mut id = node_id.or_else(|| config.driver.node_id.clone());
         for (name, backend) in &config.backends {
             match backend {
+                BackendConfig::Ebs(ebs) => {
+                    // The node needs neither credentials nor the API.
+                    if mode != Mode::Node {
+                        let ec2 = ebs
+                            .client(&OsEnv)
+                            .and_then(|options| Ec2::new(&options))
+                            .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                        provisioners.insert(
+                            name.clone(),
+                            Arc::new(hawser_controller::backend::ebs::Ebs::new(name.clone(), ebs.clone(), Arc::new(ec2), prefix)),
+                        );
+                    }
+                    if mode != Mode::Controller {
+                        let here =
+                            Here::find(ebs, id.as_ref()).map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                        // EC2 attaches volumes to instances, so that is what the node is.
+                        id = Some(here.instance.parse()?);
+                        let attacher = hawser_node::backend::ebs::Ebs::new(name.clone(), here, Arc::clone(host), prefix);
+                        attachers.insert(name.clone(), Arc::new(attacher));
+                    }
+                }
                 BackendConfig::Local(local) => {
                     let pool = Pool::open(name.clone(), local.clone(), Arc::clone(host))
                         .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
@@ -85,16 +106,6 @@ impl Plugin {
                     );
                     let attacher = hawser_node::backend::nfs::Nfs::new(name.clone(), export, Arc::clone(host));
                     attachers.insert(name.clone(), Arc::new(attacher));
-                }
-                BackendConfig::Ebs(ebs) => {
-                    if mode != Mode::Controller {
-                        let here =
-                            Here::find(ebs, id.as_ref()).map_err(|error| error.while_doing(format_args!("backend {name}")))?;
-                        // EC2 attaches volumes to instances, so that is what the node is.
-                        id = Some(here.instance.parse()?);
-                        let attacher = hawser_node::backend::ebs::Ebs::new(name.clone(), here, Arc::clone(host), prefix);
-                        attachers.insert(name.clone(), Arc::new(attacher));
-                    }
                 }
             }
         }

@@ -51,3 +51,5 @@ pub use grant::Grant;
 pub use here::{EbsNodeConfig, Here};
 pub use place::{Outpost, Place, PlaceKeys};
 pub use refusal::{Class, Refusal};
+/// The environment of the process.
+pub use reqsign_core::OsEnv;

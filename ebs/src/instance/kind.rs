@@ -16,9 +16,9 @@ use crate::xml;
 pub struct Room {
     /// Most volumes of EBS, the root one of them.
     pub volumes: u32,
-    /// Whether network interfaces and local disks take of that.
+    /// Whether network interfaces, beyond the first, and local disks take of that.
     pub shared: bool,
-    /// Local disks.
+    /// Local disks of that kind.
     pub disks: u32,
 }
 
@@ -26,7 +26,7 @@ impl Room {
     /// Whether `instance` can have no other volume.
     pub fn is_full(&self, instance: &Instance) -> bool {
         let taken = u32::try_from(instance.taken.len()).unwrap_or(u32::MAX);
-        let others = if self.shared { instance.interfaces.saturating_add(self.disks) } else { 0 };
+        let others = if self.shared { instance.interfaces.saturating_sub(1).saturating_add(self.disks) } else { 0 };
         taken.saturating_add(others) >= self.volumes
     }
 }
@@ -48,6 +48,8 @@ struct Ebs {
     maximum_ebs_attachments: Option<u32>,
     #[serde(default)]
     attachment_limit_type: String,
+    #[serde(default)]
+    nvme_support: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +81,11 @@ impl Paged for Kinds {
             let room = item.ebs_info.maximum_ebs_attachments.map(|volumes| Room {
                 volumes,
                 shared: item.ebs_info.attachment_limit_type == "shared",
-                disks: item.instance_storage_info.disks.iter().map(|disk| disk.count).sum(),
+                // Only where all disks are on NVMe do they share places.
+                disks: match item.ebs_info.nvme_support.as_str() {
+                    "required" => item.instance_storage_info.disks.iter().map(|disk| disk.count).sum(),
+                    _ => 0,
+                },
             });
             (item.instance_type, room)
         };

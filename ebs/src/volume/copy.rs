@@ -30,20 +30,33 @@ pub struct NewCopy {
     pub tags: BTreeMap<String, String>,
 }
 
+const ACTION: &str = "CopyVolumes";
+
+impl NewCopy {
+    fn call(&self) -> Call {
+        let form = Form::new()
+            .with_some("ClientToken", Some(&self.client_token).filter(|token| !token.is_empty()))
+            .with("SourceVolumeId", &self.source)
+            .with("Size", self.size)
+            .with_some("VolumeType", self.volume_type.as_ref())
+            .with_some("Iops", self.iops)
+            .with_some("Throughput", self.throughput)
+            .with_some("MultiAttachEnabled", self.multi_attach.then_some(true))
+            .with_tags_for("volume", &self.tags);
+        // Without a token each attempt that arrives makes a copy.
+        if self.client_token.is_empty() { Call::once(ACTION, form) } else { Call::repeatable(ACTION, form) }
+    }
+}
+
 impl Ec2 {
+    /// Whether EC2 would do [`Ec2::copy_volume`] of `new`, which is not made.
+    pub async fn may_copy_volume(&self, new: &NewCopy, deadline: Deadline) -> Result<(), Refusal> {
+        self.allowed(new.call(), deadline).await
+    }
+
     /// Copies a volume as it is at this moment, or gives the copy that an earlier call with the same token made.
     pub async fn copy_volume(&self, new: &NewCopy, deadline: Deadline) -> Result<Volume, Refusal> {
-        const ACTION: &str = "CopyVolumes";
-        let form = Form::new()
-            .with("ClientToken", &new.client_token)
-            .with("SourceVolumeId", &new.source)
-            .with("Size", new.size)
-            .with_some("VolumeType", new.volume_type.as_ref())
-            .with_some("Iops", new.iops)
-            .with_some("Throughput", new.throughput)
-            .with_some("MultiAttachEnabled", new.multi_attach.then_some(true))
-            .with_tags_for("volume", &new.tags);
-        let made: Volumes = self.call(&Call::repeatable(ACTION, form), deadline).await?;
+        let made: Volumes = self.call(&new.call(), deadline).await?;
         made.volume_set.into_iter().next().ok_or_else(|| Refusal::unanswered(ACTION, "the answer names no volume", true))
     }
 }
