@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::Node;
 use crate::output::Output;
@@ -105,6 +106,12 @@ pub trait Nvme {
 impl Nvme for Node {
     fn script(&self, script: &str, arguments: &[&str]) -> Output {
         self.run(["sh", "-euc", script, "sh"].into_iter().chain(arguments.iter().copied()))
+    }
+}
+
+impl<T: Nvme> Nvme for Arc<T> {
+    fn script(&self, script: &str, arguments: &[&str]) -> Output {
+        (**self).script(script, arguments)
     }
 }
 
