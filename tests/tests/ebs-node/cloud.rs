@@ -46,7 +46,8 @@ impl Cloud {
             let node = Arc::new(node);
             let devices = Devices::follow(&ec2, &instance, Box::new(Arc::clone(&node)), &store);
             let config = format!(
-                "backends:\n  ebs:\n    type: ebs\n    region: us-east-1\n    endpoint: {}\n    node:\n      metadata: {}\n",
+                "backends:\n  ebs:\n    type: ebs\n    region: us-east-1\n    zone: {}\n    endpoint: {}\n    node:\n      metadata: {}\n",
+                ZONES[0],
                 ec2.address(),
                 metadata.address()
             );
