@@ -143,7 +143,7 @@ pub fn open(names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<O
         if deadline.passed() {
             return Ok(None);
         }
-        if !events.as_ref().is_some_and(|events| events.wait(LOOK.min(deadline.remaining())).is_ok()) {
+        if events.as_ref().is_none_or(|events| events.wait(LOOK.min(deadline.remaining())).is_err()) {
             std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
         }
     }

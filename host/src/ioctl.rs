@@ -295,9 +295,9 @@ read! {
 
 /// NVME_IOCTL_ADMIN_CMD: a command that fills `data`; returns the controller's status, zero when it has done it.
 #[expect(unsafe_code, reason = "the structure carries an address")]
-pub(crate) fn nvme_admin(file: &File, command: &NvmeCommand, data: &mut [u8; crate::nvme::PAGE]) -> Result<i32> {
+pub(crate) fn nvme_admin(file: &File, command: &NvmeCommand, data: &mut [u8; 4096]) -> Result<i32> {
     let address = std::ptr::from_mut(data).expose_provenance() as u64;
-    let mut command = NvmeCommand { address, data_length: crate::nvme::PAGE as u32, ..*command };
+    let mut command = NvmeCommand { address, data_length: 4096, ..*command };
     // SAFETY: the descriptor is open, the structure is the kernel's, fully initialised and exclusively ours, and the memory that it
     // points to is as long as it says, exclusively ours, and outlives the call.
     unsafe { raw::nvme_admin(file.as_raw_fd(), &raw mut command) }

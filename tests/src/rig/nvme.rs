@@ -74,6 +74,10 @@ for device in $(losetup --associated "$file" --noheadings --output NAME); do los
 echo 1 > "/sys/kernel/config/nvmet/subsystems/$name/namespaces/1/revalidate_size"
 "#;
 
+const ANSWER: &str = r#"
+printf %s "$2" > "/sys/kernel/config/nvmet/subsystems/nqn.2026-01.dev.hawser.rig:$1/attr_serial"
+"#;
+
 /// Where NVMe devices appear: a node as seen from this side, or the machine that this program runs in, which is one.
 pub trait Nvme {
     /// Runs a piece of shell there with arguments.
@@ -95,6 +99,12 @@ pub trait Nvme {
     fn unplug(&self, file: &Path, tag: &str) {
         self.script(DETACH, &[tag]).well();
         self.script(DETACH_LOOP, &[file.to_str().unwrap()]).well();
+    }
+
+    /// Lets a device that is there answer with another serial number from now on, when it is asked: the kernel goes on with what it was
+    /// told first.
+    fn answer_as(&self, tag: &str, serial: &str) {
+        self.script(ANSWER, &[tag, serial]).well();
     }
 
     /// Makes it `bytes` large.

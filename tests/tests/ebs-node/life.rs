@@ -31,7 +31,7 @@ async fn a_volume_is_formatted_written_moved_and_found_again() {
         let request =
             csi::NodeGetVolumeStatsRequest { volume_id: volume.handle(), volume_path: text(&target), ..Default::default() };
         let stats = client.node().node_get_volume_stats(request).await.unwrap().into_inner();
-        assert!(stats.usage[0].total > (GIB / 10 * 7) as i64, "{stats:?}");
+        assert!(stats.usage[0].total > (GIB / 10 * 7).cast_signed(), "{stats:?}");
         let status = client.unstage(&volume.handle()).await.unwrap_err();
         assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
         client.unpublish(&volume.handle(), POD).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_volume_grows_while_it_is_used() {
         let size = || world.node.shell(&format!("df --output=size -B1 {} | tail -1", target.display()));
         let before = size();
         // The size is not there yet: nothing is claimed.
-        let wanted = (3 * GIB) as i64;
+        let wanted = (3 * GIB).cast_signed();
         let status = client.expand_here(&volume.handle(), &target, &usage, wanted).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         // It comes while the call waits.

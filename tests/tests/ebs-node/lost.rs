@@ -2,6 +2,7 @@
 
 use hawser_tests::Usage;
 use hawser_tests::client::POD;
+use hawser_tests::notice::notice;
 use tonic::Code;
 
 use crate::world::{GIB, World};
@@ -58,7 +59,7 @@ async fn a_volume_that_is_in_use_elsewhere_is_not_given_back() {
     let status = client.unstage(&volume.handle()).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
     assert!(status.message().contains("still mounted"), "{status}");
-    eprintln!("{status}");
+    notice(&status.to_string());
     world.node.shell(&format!("test -b {}", device.display()));
     world.node.shell("kill $(cat /run/keeper)");
     client.unstage(&volume.handle()).await.unwrap();

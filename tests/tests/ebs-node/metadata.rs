@@ -9,6 +9,7 @@ use hawser_proto::csi;
 use hawser_tests::binary::hawser;
 use hawser_tests::client::map;
 use hawser_tests::ec2::imds::{Face, Imds, Wrong};
+use hawser_tests::notice::notice;
 use hawser_tests::output::Output;
 use hawser_tests::process::Process;
 use hawser_tests::{Client, Workspace};
@@ -68,7 +69,7 @@ async fn a_node_that_cannot_ask_says_what_to_set() {
         let output = Output::of(command(&workspace, &config(service.address(), ""))).await;
         let status = output.status.code();
         let complaint = output.badly();
-        eprintln!("{wrong:?}: status {status:?}: {complaint}");
+        notice(&format!("{wrong:?}: status {status:?}: {complaint}"));
         for word in [said, "backend ebs", service.address(), "driver.node-id", "node.zone", "hop-limit 2"] {
             assert!(complaint.contains(word), "{wrong:?}: no {word:?} in {complaint}");
         }
@@ -77,7 +78,7 @@ async fn a_node_that_cannot_ask_says_what_to_set() {
     // Nobody is there.
     let workspace = Workspace::new();
     let complaint = Output::of(command(&workspace, &config("http://127.0.0.1:1", ""))).await.badly();
-    eprintln!("absent: {complaint}");
+    notice(&format!("absent: {complaint}"));
     assert!(complaint.contains("driver.node-id") && complaint.contains("127.0.0.1:1"), "{complaint}");
 }
 

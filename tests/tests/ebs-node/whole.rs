@@ -17,7 +17,7 @@ async fn a_volume_moves_between_instances_with_its_data() {
     let [one, two] = &cloud.machines[..] else { panic!("two instances") };
     let (a, b) = (one.plugin.client(), two.plugin.client());
     for usage in [Usage::mount().filesystem("ext4"), Usage::mount().filesystem("xfs"), Usage::block()] {
-        let volume = a.create(&format!("v-{}", usage.filesystem), GIB as i64, &usage).await;
+        let volume = a.create(&format!("v-{}", usage.filesystem), GIB.cast_signed(), &usage).await;
         let began = Instant::now();
         let context = a.attach(&volume, &usage).await.unwrap();
         let attached = began.elapsed();

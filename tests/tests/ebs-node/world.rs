@@ -10,6 +10,7 @@ use hawser_proto::csi;
 use hawser_tests::Usage;
 use hawser_tests::binary::{hawser, hawser_with_faults};
 use hawser_tests::client::{Client, Context};
+use hawser_tests::notice::notice;
 use hawser_tests::rig::{Node, Nvme, Plan, Plugin, Rig};
 use tonic::{Code, Request, Status};
 
@@ -112,7 +113,7 @@ impl World {
         for word in words {
             assert!(status.message().contains(word), "no {word:?} in: {}", status.message());
         }
-        eprintln!("{:?}: {}", status.code(), status.message());
+        notice(&format!("{:?}: {}", status.code(), status.message()));
         assert_eq!(self.mounts(), "");
     }
 }

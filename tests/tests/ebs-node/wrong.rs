@@ -157,6 +157,49 @@ async fn a_device_that_goes_under_the_hands_is_neither_formatted_nor_mounted() {
     }
 }
 
+/// What the kernel was told when the device came is not what the device says when it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_says_that_it_is_another_one_is_left_as_it_is() {
+    let world = World::with_faults().await;
+    let mut faults = world.plugin.faults();
+    let other = "vol0fedcba9876543210";
+    let words = ["is disk vol0fedcba9876543210, and vol000", "it is left as it is"];
+    // When it is opened.
+    let volume = world.volume(1, GIB);
+    world.attach(&volume);
+    world.node.answer_as(&volume.serial, other);
+    for usage in [Usage::mount(), Usage::block()] {
+        world.refused(world.stage(&volume, &usage, LONG).await, Code::FailedPrecondition, &words);
+    }
+    assert!(volume.is_untouched());
+    world.detach(&volume);
+    // When it was the right one a moment before.
+    for (number, call, usage) in
+        [(2, "host.format", Usage::mount()), (3, "host.mount", Usage::mount()), (4, "host.bind_device", Usage::block())]
+    {
+        let volume = world.volume(number, GIB);
+        world.attach(&volume);
+        faults.arm_at(call, Fault::Hold);
+        let stage = world.stage(&volume, &usage, LONG);
+        let meanwhile = async {
+            tokio::task::block_in_place(|| {
+                faults.wait_until_struck();
+                world.node.answer_as(&volume.serial, other);
+                let before = volume.beginning();
+                faults.disarm();
+                before
+            })
+        };
+        let (result, before) = tokio::join!(stage, meanwhile);
+        world.refused(result, Code::FailedPrecondition, &words);
+        assert_eq!(volume.beginning(), before, "{call}");
+        world.node.answer_as(&volume.serial, &volume.serial);
+        world.staged(&volume, &usage).await;
+        world.client().unstage(&volume.handle()).await.unwrap();
+        world.detach(&volume);
+    }
+}
+
 /// A name under which another volume appears while the first one's device is still held: the kernel gives it another name, and what was
 /// looked up by name is compared by number.
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +221,7 @@ async fn a_node_that_is_replaced_under_the_hands_is_not_mounted() {
         };
         let (result, ()) = tokio::join!(stage, meanwhile);
         let status = result.unwrap_err();
-        eprintln!("{call}: {:?}: {}", status.code(), status.message());
+        notice(&format!("{call}: {:?}: {}", status.code(), status.message()));
         assert_eq!(world.mounts(), "", "{call}");
         world.node.shell(&format!("mv /dev/kept {}", node.display()));
         world.staged(&volume, &usage).await;
