@@ -74,8 +74,57 @@ for device in $(losetup --associated "$file" --noheadings --output NAME); do los
 echo 1 > "/sys/kernel/config/nvmet/subsystems/$name/namespaces/1/revalidate_size"
 "#;
 
-const ANSWER: &str = r#"
-printf %s "$2" > "/sys/kernel/config/nvmet/subsystems/nqn.2026-01.dev.hawser.rig:$1/attr_serial"
+/// Makes the target of a device that is reached over TCP, anew if it is there. The kernel that uses it connects again, and goes on with
+/// what it was told first.
+const SERVE_TCP: &str = r#"
+backing=$1 serial=$2 model=$3 name=nqn.2026-01.dev.hawser.rig:$4
+modprobe --all nvmet nvmet-tcp nvme-tcp
+ip link set lo up
+mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+target=/sys/kernel/config/nvmet port=/sys/kernel/config/nvmet/ports/2
+subsystem=$target/subsystems/$name
+state() { for c in /sys/class/nvme/nvme*; do [ "$(cat "$c/subsysnqn" 2> /dev/null)" != "$name" ] || cat "$c/state"; done; }
+if [ -d "$subsystem" ]; then
+  rm "$port/subsystems/$name"
+  until [ "$(state)" != live ]; do sleep 0.05; done
+  echo 0 > "$subsystem/namespaces/1/enable"
+  rmdir "$subsystem/namespaces/1" "$subsystem"
+fi
+mkdir "$subsystem" "$subsystem/namespaces/1"
+printf %s "$serial" > "$subsystem/attr_serial"
+printf %s "$model" > "$subsystem/attr_model"
+echo 1 > "$subsystem/attr_allow_any_host"
+printf %s "$backing" > "$subsystem/namespaces/1/device_path"
+echo 6f0cf0b1-5d1c-4b5b-9a39-3f1c2a6d7e80 > "$subsystem/namespaces/1/device_uuid"
+echo 1 > "$subsystem/namespaces/1/enable"
+if [ ! -d "$port" ]; then
+  mkdir "$port"
+  for pair in trtype=tcp adrfam=ipv4 traddr=127.0.0.1 trsvcid=4420; do echo "${pair#*=}" > "$port/addr_${pair%%=*}"; done
+fi
+ln -s "$subsystem" "$port/subsystems/"
+[ -n "$(state)" ] || echo "transport=tcp,traddr=127.0.0.1,trsvcid=4420,nqn=$name,reconnect_delay=1,ctrl_loss_tmo=60" > /dev/nvme-fabrics
+for _ in $(seq 400); do
+  for device in /sys/block/nvme*n1; do
+    if [ "$(cat "$device/device/subsysnqn" 2> /dev/null)" = "$name" ] && [ -b "/dev/${device##*/}" ] && [ "$(state)" = live ]; then
+      echo "/dev/${device##*/}"
+      exit
+    fi
+  done
+  sleep 0.05
+done
+echo "no device appeared" >&2
+exit 1
+"#;
+
+const END_TCP: &str = r#"
+name=nqn.2026-01.dev.hawser.rig:$1
+target=/sys/kernel/config/nvmet
+for controller in /sys/class/nvme/nvme*; do
+  [ "$(cat "$controller/subsysnqn")" != "$name" ] || echo 1 > "$controller/delete_controller"
+done
+rm "$target/ports/2/subsystems/$name"
+echo 0 > "$target/subsystems/$name/namespaces/1/enable"
+rmdir "$target/subsystems/$name/namespaces/1" "$target/subsystems/$name"
 "#;
 
 /// Where NVMe devices appear: a node as seen from this side, or the machine that this program runs in, which is one.
@@ -101,15 +150,41 @@ pub trait Nvme {
         self.script(DETACH_LOOP, &[file.to_str().unwrap()]).well();
     }
 
-    /// Lets a device that is there answer with another serial number from now on, when it is asked: the kernel goes on with what it was
-    /// told first.
-    fn answer_as(&self, tag: &str, serial: &str) {
-        self.script(ANSWER, &[tag, serial]).well();
+    /// Like [`Nvme::plug`], with a device that [can change](Inconstant::answer_as) what it says of itself.
+    fn plug_inconstant(&self, file: &Path, serial: &str) -> Inconstant<'_, Self>
+    where
+        Self: Sized,
+    {
+        let backing = self.script(LOOP, &[file.to_str().unwrap()]).well();
+        let device = Inconstant { machine: self, file: file.to_owned(), backing, tag: serial.to_owned() };
+        device.answer_as(serial);
+        device
     }
 
     /// Makes it `bytes` large.
     fn resize(&self, file: &Path, tag: &str, bytes: u64) {
         self.script(RESIZE, &[file.to_str().unwrap(), tag, &bytes.to_string()]).well();
+    }
+}
+
+/// A device behind whose address another one may answer.
+pub struct Inconstant<'m, M> {
+    machine: &'m M,
+    file: PathBuf,
+    backing: String,
+    tag: String,
+}
+
+impl<M: Nvme> Inconstant<'_, M> {
+    /// Lets it answer with this serial number from now on, when it is asked: the kernel goes on with what it was told first.
+    pub fn answer_as(&self, serial: &str) {
+        self.machine.script(SERVE_TCP, &[&self.backing, serial, MODEL, &self.tag]).well();
+    }
+
+    /// Takes it away.
+    pub fn unplug(self) {
+        self.machine.script(END_TCP, &[&self.tag]).well();
+        self.machine.script(DETACH_LOOP, &[self.file.to_str().unwrap()]).well();
     }
 }
 

@@ -166,25 +166,25 @@ async fn a_device_that_says_that_it_is_another_one_is_left_as_it_is() {
     let words = ["is disk vol0fedcba9876543210, and vol000", "it is left as it is"];
     // When it is opened.
     let volume = world.volume(1, GIB);
-    world.attach(&volume);
-    world.node.answer_as(&volume.serial, other);
+    let device = world.node.plug_inconstant(&volume.file, &volume.serial);
+    device.answer_as(other);
     for usage in [Usage::mount(), Usage::block()] {
         world.refused(world.stage(&volume, &usage, LONG).await, Code::FailedPrecondition, &words);
     }
     assert!(volume.is_untouched());
-    world.detach(&volume);
+    device.unplug();
     // When it was the right one a moment before.
     for (number, call, usage) in
         [(2, "host.format", Usage::mount()), (3, "host.mount", Usage::mount()), (4, "host.bind_device", Usage::block())]
     {
         let volume = world.volume(number, GIB);
-        world.attach(&volume);
+        let device = world.node.plug_inconstant(&volume.file, &volume.serial);
         faults.arm_at(call, Fault::Hold);
         let stage = world.stage(&volume, &usage, LONG);
         let meanwhile = async {
             tokio::task::block_in_place(|| {
                 faults.wait_until_struck();
-                world.node.answer_as(&volume.serial, other);
+                device.answer_as(other);
                 let before = volume.beginning();
                 faults.disarm();
                 before
@@ -193,10 +193,10 @@ async fn a_device_that_says_that_it_is_another_one_is_left_as_it_is() {
         let (result, before) = tokio::join!(stage, meanwhile);
         world.refused(result, Code::FailedPrecondition, &words);
         assert_eq!(volume.beginning(), before, "{call}");
-        world.node.answer_as(&volume.serial, &volume.serial);
+        device.answer_as(&volume.serial);
         world.staged(&volume, &usage).await;
         world.client().unstage(&volume.handle()).await.unwrap();
-        world.detach(&volume);
+        device.unplug();
     }
 }
 
