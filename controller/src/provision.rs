@@ -65,6 +65,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
         Err(unsupported(id, "modification"))
     }
 
+    /// Tells of a change that waits for its turn, until the ticket is dropped. A backend whose storage system allows few changes may
+    /// make it together with the one that runs.
+    fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {
+        let _ = (id, change);
+        None
+    }
+
     /// Cuts a snapshot, or finds the one that a call with the same name and source cut; `AlreadyExists` when the name is taken
     /// by a snapshot of another volume. Returns once the cut is made; the copy may go on (`ready: false`).
     async fn snapshot(&self, name: &ObjectName, source: &VolumeId, new: NewSnapshot) -> Result<Snapshot> {
@@ -116,6 +123,18 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
 fn unsupported(id: &impl fmt::Display, what: &str) -> Error {
     Error::unsupported(format!("{id}: this backend has no {what}"))
 }
+
+/// A change that was asked for and waits for its turn.
+#[derive(Debug, Clone)]
+pub enum Announced {
+    /// The volume shall be so large.
+    Size(SizeRange),
+    /// The volume shall have these properties, as they came.
+    Properties(BTreeMap<String, String>),
+}
+
+/// That an announcement stands.
+pub type Ticket = Box<dyn std::any::Any + Send + Sync>;
 
 /// What the node side of the same backend needs, as the CO carries it there.
 pub type PublishContext = BTreeMap<String, String>;
@@ -254,6 +273,8 @@ pub struct Expanded {
 pub struct NewSnapshot {
     /// The backend's own wishes.
     pub parameters: BTreeMap<String, String>,
+    /// What the CO says of who asks: never part of what is asked.
+    pub labels: BTreeMap<String, String>,
     /// Secrets of the call.
     pub secrets: Secrets,
     /// Until when the backend may try.

@@ -111,7 +111,7 @@ fn show(host: &dyn Host, stage: &Stage, staging: &Path, source: Source) -> Resul
         (Source::Device { device, .. }, AccessKind::Block) => {
             host.create_target(staging, Shape::Directory)?;
             let target = host.create_target(&mount_point(staging, true), Shape::File)?;
-            host.bind(&device.path, &target, &MountOptions::default())
+            host.bind_device(&device, &target)
         }
         (Source::Device { device, blank }, AccessKind::Mount(mount)) => {
             show_filesystem(host, stage, mount, staging, &device, blank)
@@ -240,6 +240,10 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                     // What the server does not know any more takes nothing; keeping it mounted would keep it for ever.
                     Err(error) if remote::is_stale(&error) => {
                         tracing::warn!(volume = %volume, error = error.chain(), "the server does not know the volume any more; it is unmounted as it is");
+                    }
+                    // Waiting would save nothing, and keep the node from ever being rid of it.
+                    Err(error) if attacher.is_lost(volume)? => {
+                        tracing::error!(volume = %volume, error = error.chain(), "the device is gone; what was not written to it is lost");
                     }
                     synced => synced?,
                 }
