@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::ClientOptions;
 use crate::endpoint::{self, Region};
+use crate::here::EbsNodeConfig;
 use crate::label;
 
 /// `type: ebs`: volumes of Amazon EBS in one account and region.
@@ -61,6 +62,8 @@ pub struct EbsConfig {
     /// How many volumes a node may have at one time. Default: what the instance can have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_volumes_per_node: Option<u32>,
+    /// What the node would ask the instance metadata for.
+    pub node: EbsNodeConfig,
 }
 
 impl Default for EbsConfig {
@@ -82,6 +85,7 @@ impl Default for EbsConfig {
             listed_within_seconds: 30,
             modify_window_milliseconds: 0,
             max_volumes_per_node: None,
+            node: EbsNodeConfig::default(),
         }
     }
 }
@@ -141,6 +145,7 @@ impl EbsConfig {
             mistakes
                 .push(("max-volumes-per-node", "must be more than zero; leave it out for what the instance can have".to_owned()));
         }
+        mistakes.extend(self.node.mistakes());
         mistakes
     }
 }

@@ -106,6 +106,7 @@ impl Inner {
             mount_flags: Vec::new(),
             read_only: false,
             secrets: Secrets::default(),
+            patience: Deadline::after(WORK),
             deadline: Deadline::after(WORK),
         }
     }
@@ -137,6 +138,7 @@ impl Inner {
             mount_flags: access.mount().map(|mount| mount.flags.clone()).unwrap_or_default(),
             read_only: access.mode.is_read_only(),
             secrets: request::secrets(request.secrets)?,
+            patience: deadline,
             ..self.attach(volume)
         };
         let (host, stage) = (Arc::clone(&self.host), Stage { attach, access, path });

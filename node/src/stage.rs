@@ -111,7 +111,7 @@ fn show(host: &dyn Host, stage: &Stage, staging: &Path, source: Source) -> Resul
         (Source::Device { device, .. }, AccessKind::Block) => {
             host.create_target(staging, Shape::Directory)?;
             let target = host.create_target(&mount_point(staging, true), Shape::File)?;
-            host.bind(&device.path, &target, &MountOptions::default())
+            host.bind_device(&device, &target)
         }
         (Source::Device { device, blank }, AccessKind::Mount(mount)) => {
             show_filesystem(host, stage, mount, staging, &device, blank)
@@ -236,7 +236,13 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                 host.remove_target(&device)?;
             } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
                 attacher.answers()?;
-                host.sync(&staging)?;
+                if let Err(error) = host.sync(&staging) {
+                    // Waiting would save nothing, and keep the node from ever being rid of it.
+                    if !attacher.is_lost(volume)? {
+                        return Err(error);
+                    }
+                    tracing::error!(volume = %volume, error = error.chain(), "the device is gone; what was not written to it is lost");
+                }
             }
             unmount_all(host, attacher, volume, &staging)?;
             // A call that was killed before it mounted may have left the file.

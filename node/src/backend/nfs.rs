@@ -128,7 +128,7 @@ impl Attacher for Nfs {
         Ok(self.identify(mount)?.as_ref() == Some(volume))
     }
 
-    fn rescan(&self, volume: &VolumeId, _node: &NodeId) -> Result<Bytes> {
+    fn rescan(&self, volume: &VolumeId, _node: &NodeId, _at_least: Option<Bytes>) -> Result<Bytes> {
         Ok(self.export.volume(volume.native())?.size)
     }
 
