@@ -101,7 +101,7 @@ impl Follower {
         world.settle();
         let mut attached = BTreeMap::new();
         for volume in world.volumes.values() {
-            let here = |hold: &Hold| matches!(hold, Hold::Attaching(_) | Hold::Attached);
+            let here = |hold: &Hold| matches!(hold, Hold::Attaching(_) | Hold::Attached | Hold::Busy);
             if volume.attachments.iter().any(|held| held.instance == self.instance && here(&held.hold)) {
                 attached.insert(volume.id.clone(), volume.size);
             }
