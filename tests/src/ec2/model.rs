@@ -189,9 +189,12 @@ impl World {
         self.volumes.get(volume)?.query.get("SnapshotId").map(str::to_owned)
     }
 
-    /// All snapshots, with the volumes that they were cut of.
+    /// All snapshots and copies, with the volumes that they were cut of.
     pub(crate) fn cut(&self) -> Vec<(String, String)> {
-        self.snapshots.values().map(|snapshot| (snapshot.id.clone(), snapshot.volume.clone())).collect()
+        let snapshots = self.snapshots.values().map(|snapshot| (snapshot.id.clone(), snapshot.volume.clone()));
+        let copies =
+            self.volumes.values().filter_map(|volume| Some((volume.id.clone(), volume.query.get("SourceVolumeId")?.to_owned())));
+        snapshots.chain(copies).collect()
     }
 
     pub(crate) fn act(&mut self, action: &str, query: &Query) -> Answer {
