@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod backend;
 mod chaos;
+mod errors;
 mod life;
+mod load;
 mod peers;
 mod ready;
+mod storm;
