@@ -5,6 +5,7 @@
 mod backend;
 mod chaos;
 mod errors;
+mod leaked;
 mod life;
 mod load;
 mod peers;
