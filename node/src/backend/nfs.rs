@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_host::{Host, MountEntry, durable};
+use hawser_host::{Host, MountEntry, MountOptions, durable};
 use hawser_nfs::{Export, Shown};
 use hawser_volume::id::digest;
 use hawser_volume::{BackendName, Bytes, Deadline, Error, NativeId, NodeId, Result, Segments, VolumeId};
@@ -38,8 +38,10 @@ impl Nfs {
         Self { name, export, host, places }
     }
 
+    /// The file about a place. The server is in its name: a backend may have had another one before, and so may another process have one
+    /// of the same name.
     fn place(&self, path: &Path) -> PathBuf {
-        self.places.join(digest(&path.display().to_string()))
+        self.places.join(digest(&self.export.mount_of(path, MountOptions::default()).source()))
     }
 
     /// Remembers whose a place is, before it is mounted.

@@ -43,9 +43,7 @@ async fn places_are_advertised_where_a_node_has_one(plugin: &Plugin) {
     use csi::plugin_capability::{Type, service};
     let request = csi::GetPluginCapabilitiesRequest {};
     let answer = plugin.a().identity().get_plugin_capabilities(request).await.unwrap().into_inner();
-    let is_constraint = |capability: &csi::PluginCapability| {
-        matches!(&capability.r#type, Some(Type::Service(service)) if service.r#type() == service::Type::VolumeAccessibilityConstraints)
-    };
+    let is_constraint = |capability: &csi::PluginCapability| matches!(&capability.r#type, Some(Type::Service(service)) if service.r#type() == service::Type::VolumeAccessibilityConstraints);
     let info = plugin.a().node().node_get_info(csi::NodeGetInfoRequest {}).await.unwrap().into_inner();
     // COs that are told of places refuse to use a node that has none.
     assert_eq!(answer.capabilities.iter().any(is_constraint), info.accessible_topology.is_some());
