@@ -78,6 +78,7 @@ async fn finish(plugin: &Plugin, player: &mut Player<'_>) -> Result<(), String> 
     }
     if !plugin.leftovers().is_empty() {
         // What calls that were killed had begun is removed by a start with which no call of another process coincides.
+        plugin.age();
         player.restart(Node::A, Signal::Term).await;
         let begun = Instant::now();
         while !plugin.leftovers().is_empty() && begun.elapsed() < SWEEP_MAX {

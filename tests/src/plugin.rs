@@ -1,10 +1,11 @@
 //! A plugin under test: one root, one or several processes that share it, and the proof that nothing is left of them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Pid;
 use tokio::sync::Mutex as AsyncMutex;
@@ -23,6 +24,9 @@ use crate::workspace::Workspace;
 pub const NODE_A: &str = "node-a";
 /// The second one.
 pub const NODE_B: &str = "node-b";
+
+/// Longer than making anything takes.
+const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 
 /// A plugin, with everything that it touches.
 #[derive(Debug)]
@@ -197,6 +201,21 @@ impl Plugin {
             let panics: Vec<&str> = said.lines().filter(|line| line.contains("panicked")).collect();
             assert!(panics.is_empty(), "{node} panicked: {panics:#?}");
         }
+    }
+
+    /// Makes what killed calls left in the making so old that nobody can be at work on it. On an export it may be another controller's,
+    /// so it is swept only then, by the next start. Returns whether there was any.
+    pub fn age(&self) -> bool {
+        if self.settings().kind != Kind::Nfs {
+            return false;
+        }
+        let drafts = entries(&self.root().join(".hawser/new"));
+        for draft in &drafts {
+            // What is swept at this moment needs no age.
+            let aged = File::open(draft).and_then(|draft| draft.set_modified(SystemTime::now() - LONG_AGO));
+            assert!(aged.is_ok() || !draft.exists(), "{}: {aged:?}", draft.display());
+        }
+        !drafts.is_empty()
     }
 
     /// What is still there of everything that was made.

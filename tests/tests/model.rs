@@ -3,7 +3,7 @@
 //! Every run plays the same sequences, so that what fails once can be looked at again. What chooses others:
 //!
 //! * `HAWSER_MODEL_SEED`: a number that the sequences are made of; the default is 1.
-//! * `HAWSER_MODEL_CASES`: how many sequences each form gets.
+//! * `HAWSER_MODEL_CASES`: how many sequences each form gets; fewer by default where they are played in nodes.
 //! * `HAWSER_MODEL_STEPS`: how long each is.
 //! * `HAWSER_MODEL_SCRIPT`: a file with a sequence, as a failure prints it; that alone is played. The ones that have found something
 //!   are kept in `tests/scripts` and played each time.
@@ -31,7 +31,8 @@ use hawser_tests::model::play;
 use hawser_tests::model::script::Script;
 use hawser_tests::model::tally::Tally;
 use hawser_tests::notice::notice;
-use hawser_tests::trial;
+use hawser_tests::rig::inside;
+use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 use proptest::collection::vec;
 use proptest::strategy::Strategy;
@@ -42,6 +43,8 @@ const AT_ONCE: usize = 2;
 
 const SEED: u64 = 1;
 const CASES: u64 = 6;
+/// The same in a node, where everything takes longer.
+const CASES_INSIDE: u64 = 2;
 const STEPS: usize = 60;
 
 /// How long a failing sequence may be made shorter.
@@ -59,32 +62,35 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE).min(AT_ONCE));
     trial::keep_panics();
     let script = env::var_os("HAWSER_MODEL_SCRIPT").map(|path| read(Path::new(&path)));
+    let usual = if inside::is_inside() { CASES_INSIDE } else { CASES };
     let (seed, cases, steps) =
-        (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", CASES), number("HAWSER_MODEL_STEPS", STEPS));
+        (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", usual), number("HAWSER_MODEL_STEPS", STEPS));
+    let is_tried = |form: &Form| arguments.list || remote::is_of_this_side(form.backend.ground);
     let tally = Arc::new(Tally::default());
     let mut grounds = Grounds::default();
     let mut place = |form: &Form| if arguments.list { PathBuf::new() } else { grounds.place(form.backend.ground) };
     let mut trials = Vec::new();
-    if let Some(script) = &script {
+    if let Some(script) = script.as_ref().filter(|script| is_tried(&script.form)) {
         let (script, ground, tally) = (script.clone(), place(&script.form), Arc::clone(&tally));
         trials.push(Trial::test("script", move || run(&ground, &script, &tally, &AtomicUsize::new(0)).map_err(Failed::from)));
-    } else {
+    } else if script.is_none() {
         trials.push(Trial::test("a_script_is_read_as_it_was_written", || round_trip().map_err(Failed::from)));
-        for (name, script) in known() {
+        for (name, script) in known().into_iter().filter(|(_, script)| is_tried(&script.form)) {
             let (ground, tally) = (place(&script.form), Arc::clone(&tally));
             let run = move || run(&ground, &script, &tally, &AtomicUsize::new(0)).map_err(Failed::from);
             trials.push(Trial::test(format!("script::{name}"), run));
         }
         for number in 0..cases {
-            for form in Form::all() {
+            for form in Form::all().into_iter().filter(is_tried) {
                 let (ground, tally) = (place(&form), Arc::clone(&tally));
                 let name = format!("{}::{number}", form.name());
                 trials.push(Trial::test(name, move || explore(&ground, form, seed, number, steps, &tally)));
             }
         }
     }
-    let whole = script.is_none() && arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let whole =
+        script.is_none() && !inside::is_inside() && arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
     drop(grounds);
     if !arguments.list {
         notice(&format!("{tally}\n  seed {seed}"));
@@ -94,7 +100,13 @@ fn main() -> ExitCode {
     for what in &missing {
         notice(&format!("model: {what}; the generator has lost its way"));
     }
-    if missing.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+    if !missing.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    if conclusion.has_failed() || arguments.list {
+        return conclusion.exit_code();
+    }
+    remote::too(&arguments, "nfs")
 }
 
 fn read(path: &Path) -> Script {

@@ -92,6 +92,17 @@ async fn silent_in_the_middle(table: &mut Table, world: &World, machine: &mut Ma
     let staged = text(&client.staging(id));
     let mounted = || machine.node.shell(&format!("grep -c ' {staged} ' /proc/self/mountinfo || true"));
     assert_eq!(mounted(), "1", "what may be unwritten is not thrown away");
+    // A thread of the process hangs in the kernel, where no signal reaches it.
+    let began = Instant::now();
+    machine.plugin.signal(Signal::TERM);
+    while !machine.plugin.has_ended() && began.elapsed() < SOON {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let end = if machine.plugin.has_ended() { "ended" } else { "not ended" };
+    table.note(name, "SIGTERM until the end of the process", &format!("{end} {:.2} s", began.elapsed().as_secs_f64()));
+    let began = Instant::now();
+    machine.plugin.start_again(&machine.node, command(&machine.node)).await;
+    table.note(name, "start until the first Probe", &format!("{:.2} s", began.elapsed().as_secs_f64()));
     world.server.node().thaw();
     until_async("the server to be used again", async || client.unstage(id).await.ok()).await;
     assert_eq!(mounted(), "0");

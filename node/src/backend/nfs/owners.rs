@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hawser_host::{MountEntry, durable};
+use hawser_host::{MountEntry, MountOptions, durable};
 use hawser_nfs::{Export, Shown};
 use hawser_volume::id::digest;
 use hawser_volume::{BackendName, Error, Result, VolumeId};
@@ -28,8 +28,10 @@ impl Owners {
         Self { name, export, places }
     }
 
+    /// The file about a place. The server is in its name: a backend may have had another one before, and so may another process have one
+    /// of the same name.
     fn place(&self, path: &Path) -> PathBuf {
-        self.places.join(digest(&path.display().to_string()))
+        self.places.join(digest(&self.export.mount_of(path, MountOptions::default()).source()))
     }
 
     /// Remembers whose a place is, before it is mounted.
