@@ -5,8 +5,10 @@
 mod backend;
 mod chaos;
 mod errors;
+mod leaked;
 mod life;
 mod load;
+mod lost;
 mod peers;
 mod ready;
 mod storm;
