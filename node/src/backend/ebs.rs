@@ -3,7 +3,7 @@
 //! What a volume is known by is its id, which an NVMe device has as its serial number; the name that EC2 was asked for is nothing but
 //! a hint there. Instances of Xen know the name alone. The node never attaches or detaches: the controller side does, through EC2.
 //! So a device may come late, and may go while it is used; what is known of it then is what this machine wrote down
-//! ([`notes`]; `/run` is as empty after a boot as the table of mounts).
+//! (`notes`; `/run` is as empty after a boot as the table of mounts).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod errors;
 mod leaked;
 mod life;
 mod load;
+mod lost;
 mod peers;
 mod ready;
 mod storm;

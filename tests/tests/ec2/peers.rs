@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hawser_proto::csi;
 use hawser_tests::binary::{tool, workspace_root};
+use hawser_tests::client::{create_request, map};
 use hawser_tests::daemon::Daemon;
-use hawser_tests::ec2::{Ec2, Ec2Settings, ZONES};
+use hawser_tests::ec2::{Controller, Ec2, Ec2Settings, ZONES};
+use hawser_tests::usage::Usage;
 use serde_json::{Value, json};
 
 use crate::ready::{client, new, soon};
@@ -83,4 +86,34 @@ async fn a_signature_is_what_botocore_makes_of_the_same_request() {
         let ours = heard.headers["authorization"].split("Signature=").nth(1).unwrap();
         assert_eq!(theirs.trim(), ours, "{:?}", heard.headers);
     }
+}
+
+/// What the backend makes boto3 sees as the backend says, and what boto3 does the backend sees.
+#[tokio::test]
+async fn boto3_and_the_backend_see_the_same_volume() {
+    let ec2 = Ec2::start(Ec2Settings::default()).await;
+    let instance = ec2.world().instance(ZONES[0]);
+    let place = tempfile::tempdir().unwrap();
+    let plugin = Controller::start(&ec2, place.path(), "one", "").await;
+    let client = plugin.client(&instance);
+    let zone = csi::Topology { segments: map([("topology.kubernetes.io/zone", ZONES[0])]) };
+    let request = csi::CreateVolumeRequest {
+        parameters: map([("type", "gp3"), ("tagSpecification_1", "team=a&b <c>")]),
+        accessibility_requirements: Some(csi::TopologyRequirement { requisite: vec![zone], preferred: vec![] }),
+        ..create_request("data & more", 4096 * hawser_tests::MIB, &Usage::mount())
+    };
+    let volume = client.try_create(request).await.unwrap();
+    let context = client.attach(&volume, &Usage::mount()).await.unwrap();
+    let (endpoint, id) = (ec2.address().to_owned(), context["volume-id"].clone());
+    let look = move || script("look.py").args([endpoint.as_str(), id.as_str(), "detach"]).output().unwrap();
+    let output = tokio::task::spawn_blocking(look).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&seen["size"], &seen["type"], &seen["zone"], &seen["state"]),
+        (&json!(4), &json!("gp3"), &json!(ZONES[0]), &json!("in-use"))
+    );
+    assert_eq!((&seen["tags"]["team"], &seen["tags"]["CSIVolumeName"]), (&json!("a&b <c>"), &json!("data & more")));
+    assert_eq!(seen["attachments"], json!([[instance, context["device"], "attached"]]));
+    assert!(client.holders(&volume.volume_id).await.is_empty());
 }

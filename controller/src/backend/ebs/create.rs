@@ -39,6 +39,12 @@ const TOKENS_MAX: u32 = 50;
 /// A volume that is this old by EC2's clock, and is not listed, has gone; the clocks may differ by half of it.
 const SURELY_OLD: Duration = Duration::from_secs(600);
 
+/// A volume that is younger may have been made by this call.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// After so many young volumes that were never listed EC2 takes them back: others would have been deleted in the same minute.
+const VANISHED_MAX: u32 = 3;
+
 /// What a volume of this name must be.
 #[derive(Debug)]
 struct Plan {
@@ -120,7 +126,7 @@ impl Ebs {
     /// The volume of the name, which is made if there is none.
     async fn one_of_the_name(&self, new: &NewVolume, plan: &Plan, deadline: Deadline) -> Result<Found> {
         if let Some(found) = self.named(plan, deadline).await?
-            && let Arrival::There(volume) = self.arrive(found, plan, deadline).await?
+            && let Arrival::There(volume) = self.arrive_listed(found, plan, deadline).await?
         {
             return Ok(*volume);
         }
@@ -132,28 +138,36 @@ impl Ebs {
         let mut place = places.next().ok_or_else(|| Error::internal("there is no place to try"))?;
         let first = self.memory.first_token(&plan.named);
         let mut number = first;
+        let mut vanished = 0;
         while number < first + TOKENS_MAX {
             let token = digest(&format!("{} {number}", plan.named));
             match self.send(&origin, plan, &place, size, token, deadline).await {
-                Ok(made) => match self.arrive(made, plan, deadline).await? {
-                    Arrival::There(volume) => return Ok(*volume),
-                    Arrival::Gone => {}
-                    Arrival::TakenBack => {
+                Ok(made) => {
+                    // Made in this call, as far as can be known.
+                    let fresh = !self.memory.has_gone(&made.id) && age(&made) < YOUNG;
+                    match self.arrive(made, plan, deadline).await? {
+                        Arrival::There(volume) => return Ok(*volume),
+                        Arrival::Gone => vanished += u32::from(fresh),
+                        Arrival::TakenBack => vanished = VANISHED_MAX,
+                    }
+                    if vanished >= VANISHED_MAX {
                         self.memory.burn(&plan.named, number + 1);
                         return Err(plan.taken_back());
                     }
-                },
+                }
                 Err(refusal) if refusal.class() == Class::TokenMismatch => {
                     if let Some(found) = self.until_listed(plan, deadline).await?
-                        && let Arrival::There(volume) = self.arrive(found, plan, deadline).await?
+                        && let Arrival::There(volume) = self.arrive_listed(found, plan, deadline).await?
                     {
                         return Ok(*volume);
                     }
                 }
+                // The volume of the token has gone. Nothing else of a new volume can be a volume that does not exist.
+                Err(refusal) if refusal.code() == "InvalidVolume.NotFound" && !matches!(origin, Origin::Copy { .. }) => {}
                 // EC2 looks at limits before it looks at tokens, and at sources too: it may be there all the same.
                 Err(refusal) if matches!(refusal.class(), Class::Quota | Class::NotFound) => {
                     return match self.named(plan, deadline).await? {
-                        Some(found) => match self.arrive(found, plan, deadline).await? {
+                        Some(found) => match self.arrive_listed(found, plan, deadline).await? {
                             Arrival::There(volume) => Ok(*volume),
                             Arrival::Gone | Arrival::TakenBack => Err(plan.refused(refusal)),
                         },
@@ -209,17 +223,21 @@ impl Ebs {
         }
     }
 
-    /// Waits until a volume that is being made is there, or is known not to come.
-    async fn arrive(&self, volume: Found, plan: &Plan, deadline: Deadline) -> Result<Arrival> {
-        if matches!(volume.state, VolumeState::Available | VolumeState::InUse) && !self.memory.has_gone(&volume.id) {
-            // Listed, or just answered: either way it is there.
-            return Ok(Arrival::There(Box::new(volume)));
+    /// The same for a volume that is listed.
+    async fn arrive_listed(&self, volume: Found, plan: &Plan, deadline: Deadline) -> Result<Arrival> {
+        match volume.state {
+            VolumeState::Available | VolumeState::InUse => Ok(Arrival::There(Box::new(volume))),
+            _ => self.arrive(volume, plan, deadline).await,
         }
+    }
+
+    /// Waits until a volume that is being made is there, or is known not to come. What CreateVolume answered is no proof that it is:
+    /// to a token that was used before, EC2 answers with the volume of then.
+    async fn arrive(&self, volume: Found, plan: &Plan, deadline: Deadline) -> Result<Arrival> {
         if self.memory.has_gone(&volume.id) {
             return Ok(Arrival::Gone);
         }
-        let age = volume.created.and_then(|created| SystemTime::now().duration_since(created).ok()).unwrap_or_default();
-        let patience = if age > SURELY_OLD { Duration::ZERO } else { self.listed_within() };
+        let patience = if age(&volume) > SURELY_OLD { Duration::ZERO } else { self.listed_within() };
         let mut last = Instant::now();
         let mut seen = false;
         let judge = |found: Option<&Found>| match found {
@@ -290,6 +308,11 @@ impl Ebs {
         };
         self.account.ec2.create_volume(&request, deadline).await
     }
+}
+
+/// How old a volume is, by EC2's clock and ours.
+fn age(volume: &Found) -> Duration {
+    volume.created.and_then(|created| SystemTime::now().duration_since(created).ok()).unwrap_or_default()
 }
 
 /// Whether another zone may have what this one has not.

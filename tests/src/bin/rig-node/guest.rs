@@ -4,12 +4,19 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+/// How long a node that has power may be out of reach.
+const REACHED_WITHIN: Duration = Duration::from_secs(20);
+
+/// The time between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A node that had power when this was made.
 pub struct Guest {
@@ -35,7 +42,16 @@ impl Guest {
 
     /// A connection to its agent.
     pub async fn connect(&self) -> io::Result<TcpStream> {
-        let connection = TcpStream::connect(self.address).await?;
+        let began = Instant::now();
+        let connection = loop {
+            match TcpStream::connect(self.address).await {
+                // Somebody asked for the address while the node was off, and the bridge remembers for a moment that nobody has it.
+                Err(error) if error.kind() == io::ErrorKind::HostUnreachable && began.elapsed() < REACHED_WITHIN => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                other => break other?,
+            }
+        };
         connection.set_nodelay(true)?;
         Ok(connection)
     }

@@ -4,6 +4,7 @@
 //! for the volume of that name; a call that comes again finds it by that, and it is removed when the volume is there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hawser_ebs::refusal::Class;
 use hawser_ebs::snapshot::{Snapshot, SnapshotState, is_snapshot_id};
@@ -11,6 +12,7 @@ use hawser_ebs::volume::Volume as Found;
 use hawser_ebs::{Place, label};
 use hawser_volume::error::shown;
 use hawser_volume::{Bytes, Deadline, Error, Result};
+use tokio::time::Instant;
 
 use super::{Plan, kind_of};
 use crate::backend::ebs::kind::VolumeType;
@@ -213,8 +215,11 @@ impl Ebs {
             match self.account.ec2.create_snapshot(&volume.id, None, &tags, deadline).await {
                 Ok(cut) => return self.when_complete(cut, &doing, deadline).await.map(|snapshot| snapshot.id),
                 Err(refusal) if refusal.is_uncertain() && !deadline.passed() => {
-                    // It is listed by then if it was cut.
-                    tokio::time::sleep(self.listed_within().min(deadline.remaining())).await;
+                    // Looked for until it would be listed, and only then cut again.
+                    let until = Instant::now() + self.listed_within();
+                    while Instant::now() < until && !deadline.passed() && self.cuts_for(&plan.named, deadline).await?.is_empty() {
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
                 }
                 Err(refusal) => return Err(refusal.while_doing(&doing)),
             }
