@@ -109,9 +109,13 @@ async fn a_volume_lives_from_its_making_to_its_end() {
     a.detach(&volume.volume_id).await.unwrap();
     refused(a.attach(&volume, &Usage::mount()).await, Code::NotFound, &[&id]);
     assert!(stage.ec2.world().volumes.is_empty());
-    // The name is free again, though its token is used up.
-    let second = a.try_create(request("data", &[])).await.unwrap();
+    // The name is free again, though its token is used up: for the same volume and for another one.
+    let second = a.try_create(request("data", &[("type", "gp3"), ("tagSpecification_1", "team=db"), ("fsType", "xfs")])).await;
+    let second = second.unwrap();
     assert_ne!(second.volume_id, volume.volume_id);
+    a.delete(&second.volume_id).await.unwrap();
+    let third = a.try_create(request("data", &[])).await.unwrap();
+    assert!(![volume.volume_id, second.volume_id].contains(&third.volume_id));
 }
 
 #[tokio::test]

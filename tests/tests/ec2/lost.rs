@@ -20,7 +20,7 @@ fn slow() -> Ec2Settings {
         attach: step,
         detach: step,
         modify: step,
-        listed: step,
+        listed: Duration::from_millis(700),
         modify_again: Duration::from_secs(3600),
         ..Ec2Settings::default()
     }
