@@ -179,6 +179,29 @@ fn create_and_delete_race_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_is_removed_while_it_is_filled_leaves_its_place() {
+    for step in [Step::PathClaimed, Step::ContentMoved, Step::VolumeFilled] {
+        let place = Place::new();
+        let (filling, other) = (place.controller(), place.controller());
+        let wanted = at("v", "teams/v");
+        let (removing, digest) = (Arc::clone(&other), wanted.name.digest());
+        let remove = move || {
+            let find = move |tree: &Tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.unwrap().2.id);
+            let id = removing.work(soon(), find).unwrap();
+            removing.delete_volume(&id, soon()).unwrap();
+        };
+        *filling.kill.1.lock().unwrap() = Some((step, Box::new(remove)));
+        let error = filling.create_volume(&wanted, soon()).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{}: {error:?}", step.name());
+        assert!(!place.path("teams/v").exists(), "{}", step.name());
+        let again = other.create_volume(&wanted, soon()).unwrap_or_else(|error| panic!("{}: {error:?}", step.name()));
+        assert!(content(&place, &again).exists(), "{}", step.name());
+        sweep(&filling);
+        assert_eq!((place.own("trash"), place.own("volumes").len()), (Vec::new(), 1), "{}", step.name());
+    }
+}
+
+#[test]
 fn a_place_is_one_volumes_alone() {
     let place = Place::new();
     let export = place.controller();
