@@ -387,8 +387,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What happens at a step, and at which.
-    type Meanwhile = (Step, Box<dyn FnOnce() + Send>);
+    /// What happens at a step, at which, and how often that is passed before.
+    type Meanwhile = (Step, usize, Box<dyn FnOnce() + Send>);
 
     /// Ends calls at a step, as a kill does, or has something happen there.
     #[derive(Default)]
@@ -396,8 +396,12 @@ pub(crate) mod tests {
 
     impl Kill {
         pub(crate) fn at(&self, step: Step) -> Result<()> {
-            let meanwhile = self.1.lock().unwrap().take_if(|(at, _)| *at == step);
-            if let Some((_, happen)) = meanwhile {
+            let meanwhile = self.1.lock().unwrap().take_if(|(at, passes, _)| {
+                let now = *at == step && *passes == 0;
+                *passes -= usize::from(*at == step && !now);
+                now
+            });
+            if let Some((_, _, happen)) = meanwhile {
                 happen();
             }
             let mut wanted = self.0.lock().unwrap();

@@ -180,7 +180,8 @@ fn create_and_delete_race_and_nothing_is_lost() {
 
 #[test]
 fn what_is_removed_while_it_is_filled_leaves_its_place() {
-    for step in [Step::PathClaimed, Step::ContentMoved, Step::VolumeFilled] {
+    // The second draft is that of a claim.
+    for (step, passes) in [(Step::DraftMade, 1), (Step::PathClaimed, 0), (Step::ContentMoved, 0), (Step::VolumeFilled, 0)] {
         let place = Place::new();
         let (filling, other) = (place.controller(), place.controller());
         let wanted = at("v", "teams/v");
@@ -190,7 +191,7 @@ fn what_is_removed_while_it_is_filled_leaves_its_place() {
             let id = removing.work(soon(), find).unwrap();
             removing.delete_volume(&id, soon()).unwrap();
         };
-        *filling.kill.1.lock().unwrap() = Some((step, Box::new(remove)));
+        *filling.kill.1.lock().unwrap() = Some((step, passes, Box::new(remove)));
         let error = filling.create_volume(&wanted, soon()).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{}: {error:?}", step.name());
         assert!(!place.path("teams/v").exists(), "{}", step.name());
