@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use hawser_host::step::Step;
 use hawser_host::{Directory, removal, replica};
-use hawser_volume::{Error, NativeId, Origin, Result};
+use hawser_volume::{Error, Kind, NativeId, Origin, Result};
 use uuid::Uuid;
 
 use crate::layout::{self, ASIDE, BEAT};
 use crate::record::{SnapshotRecord, State, VolumeRecord};
 use crate::tree::{Object, Tree, content};
 use crate::versions::Change;
+use crate::volume::mark;
 
 /// How often whoever fills says so.
 const BEATING: Duration = Duration::from_secs(10);
@@ -35,6 +36,14 @@ pub(crate) trait Fillable: Object + Clone {
     /// What is to be done when the content is complete.
     fn complete(&self, tree: &Tree, object: &Directory) -> Result<()>;
     fn set_changing(&mut self, _changing: u64) {}
+    /// The number by which the filesystem knows its content, wherever that is.
+    fn content(&self, _object: &Directory) -> Result<Option<u64>> {
+        Ok(None)
+    }
+    /// Takes back what [`Fillable::complete`] did for an object that was removed meanwhile.
+    fn abandon(&self, _tree: &Tree, _content: Option<u64>) -> Result<()> {
+        Ok(())
+    }
     /// Prepares the directory `name` of its object, in which files are copied before they are moved into the content.
     fn prepare(&self, _tree: &Tree, _name: &str) -> Result<()> {
         Ok(())
@@ -52,6 +61,20 @@ impl Fillable for VolumeRecord {
 
     fn origin(&self) -> Option<Origin> {
         self.origin.clone()
+    }
+
+    fn content(&self, object: &Directory) -> Result<Option<u64>> {
+        match object.entry(layout::data(&layout::volume(&self.id)))? {
+            Some(content) => Ok(Some(content.inode)),
+            None => mark(object, &self.id),
+        }
+    }
+
+    fn abandon(&self, tree: &Tree, content: Option<u64>) -> Result<()> {
+        match &self.path {
+            Some(path) => tree.abandon(self, path, content),
+            None => Ok(()),
+        }
     }
 
     fn prepare(&self, tree: &Tree, name: &str) -> Result<()> {
@@ -104,6 +127,7 @@ impl Tree {
             return Ok(());
         }
         self.take_over(&object, &record)?;
+        let content = record.content(&object)?;
         let done = AtomicBool::new(false);
         let copied = std::thread::scope(|scope| {
             scope.spawn(|| self.beat::<R>(&object, id, &done));
@@ -114,12 +138,33 @@ impl Tree {
             done.store(true, Ordering::Relaxed);
             copied
         });
-        let changing = copied?;
+        let filled = copied.and_then(|changing| self.complete::<R>(id, changing));
+        // Whoever removes it did not see what was done here after that.
+        if filled.is_err() && self.is_going::<R>(id)? {
+            record.abandon(self, content)?;
+        }
+        filled
+    }
+
+    /// Whether an object is being removed, or was.
+    fn is_going<R: Fillable>(&self, id: &str) -> Result<bool> {
+        match self.find::<R>(id) {
+            Ok((_, record)) => Ok(record.is_leaving()),
+            Err(error) if error.kind() == Kind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes down that an object is complete. `NotFound` when it was removed meanwhile.
+    fn complete<R: Fillable>(&self, id: &str, changing: u64) -> Result<()> {
         self.reached(Step::VolumeFilled)?;
         self.change(id, |mut record: R| {
             match record.progress() {
                 (State::Filling, Some(filler)) if filler == self.process => {}
                 (State::Ready, _) => return Ok(Change::Keep(())),
+                (State::Leaving, _) => {
+                    return Err(Error::not_found(format!("{} {}:{id} was deleted meanwhile", R::NOUN, self.backend)));
+                }
                 _ => {
                     return Err(Error::unavailable(format!("another controller fills {} {}:{id} by now", R::NOUN, self.backend)));
                 }
@@ -147,6 +192,9 @@ impl Tree {
                 return Err(busy());
             }
         }
+        // Before the record says who is at work: without a sign of life next to it, somebody else would take over at once.
+        object.create(BEAT, b"")?;
+        object.touch(BEAT)?;
         self.change(record.id(), |mut record: R| {
             let (state, filler) = record.progress();
             if filler != seen && filler != Some(self.process) {
@@ -154,9 +202,7 @@ impl Tree {
             }
             record.set_progress(state, Some(self.process));
             Ok(Change::Write(record, ()))
-        })?;
-        object.create(BEAT, b"")?;
-        object.touch(BEAT).map(drop)
+        })
     }
 
     /// Says that this process is at work, until it is done or has lost the object.

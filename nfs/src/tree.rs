@@ -387,12 +387,23 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Ends calls at a step, as a kill does.
-    #[derive(Debug, Default)]
-    pub(crate) struct Kill(pub(crate) Mutex<Option<Step>>);
+    /// What happens at a step, at which, and how often that is passed before.
+    type Meanwhile = (Step, usize, Box<dyn FnOnce() + Send>);
+
+    /// Ends calls at a step, as a kill does, or has something happen there.
+    #[derive(Default)]
+    pub(crate) struct Kill(pub(crate) Mutex<Option<Step>>, pub(crate) Mutex<Option<Meanwhile>>);
 
     impl Kill {
         pub(crate) fn at(&self, step: Step) -> Result<()> {
+            let meanwhile = self.1.lock().unwrap().take_if(|(at, passes, _)| {
+                let now = *at == step && *passes == 0;
+                *passes -= usize::from(*at == step && !now);
+                now
+            });
+            if let Some((_, _, happen)) = meanwhile {
+                happen();
+            }
             let mut wanted = self.0.lock().unwrap();
             if *wanted == Some(step) {
                 *wanted = None;

@@ -1,7 +1,7 @@
 //! Making and removing volumes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hawser_host::beneath::Moved;
 use hawser_host::step::Step;
@@ -186,8 +186,8 @@ impl Tree {
     }
 
     /// Moves the content of a volume from its place back into its object, if it is what is there.
-    fn take_back(&self, object: &Directory, record: &VolumeRecord, path: &std::path::Path, data: &str) -> Result<()> {
-        let above = path.parent().unwrap_or(std::path::Path::new(""));
+    fn take_back(&self, object: &Directory, record: &VolumeRecord, path: &Path, data: &str) -> Result<()> {
+        let above = path.parent().unwrap_or(Path::new(""));
         let parent =
             if above.as_os_str().is_empty() { Some(self.root.base.try_clone()?) } else { self.root.base.enter(above)? };
         let (Some(parent), Some(leaf)) = (parent, path.file_name()) else { return Ok(()) };
@@ -208,12 +208,12 @@ impl Tree {
     }
 
     /// Puts the content of a volume in its place. The same again is success.
-    pub(crate) fn put_in_place(&self, object: &Directory, record: &VolumeRecord, path: &std::path::Path) -> Result<()> {
+    pub(crate) fn put_in_place(&self, object: &Directory, record: &VolumeRecord, path: &Path) -> Result<()> {
         self.claim(path, &record.id)?;
         self.reached(Step::PathClaimed)?;
         let data = layout::data(&layout::volume(&record.id));
         let Some(content) = object.entry(&data)? else { return Ok(()) };
-        let above = path.parent().unwrap_or(std::path::Path::new(""));
+        let above = path.parent().unwrap_or(Path::new(""));
         let parent =
             if above.as_os_str().is_empty() { self.root.base.try_clone()? } else { self.root.base.make_all(above, 0o755)? };
         let leaf = path.file_name().unwrap_or_default();
@@ -238,6 +238,35 @@ impl Tree {
         self.reached(Step::ContentMoved)
     }
 
+    /// Takes the content of a volume that was removed meanwhile from its place, and gives up the claim. What is there is the volume's when
+    /// it is the directory numbered `content`, and that number has not become another volume's.
+    pub(crate) fn abandon(&self, record: &VolumeRecord, path: &Path, content: Option<u64>) -> Result<()> {
+        let above = path.parent().unwrap_or(Path::new(""));
+        let parent =
+            if above.as_os_str().is_empty() { Some(self.root.base.try_clone()?) } else { self.root.base.enter(above)? };
+        if let (Some(parent), Some(leaf), false) = (parent, path.file_name(), record.is_static)
+            && content.is_some()
+            && parent.entry(leaf)?.map(|entry| entry.inode) == content
+            && !self.is_of_another(record, path, content)?
+        {
+            // Nobody looks for it any more; drafts are swept.
+            let (_, draft) = self.draft()?;
+            parent.rename(leaf, &draft, layout::data(&layout::volume(&record.id)))?;
+            parent.sync()?;
+        }
+        self.release(path, &record.id)
+    }
+
+    /// Whether what is at `path`, the directory numbered `content`, is the content of another volume than `record`.
+    fn is_of_another(&self, record: &VolumeRecord, path: &Path, content: Option<u64>) -> Result<bool> {
+        let Some(owner) = self.owner_of(path)?.filter(|owner| *owner != record.id) else { return Ok(false) };
+        match self.find::<VolumeRecord>(&owner) {
+            Ok((object, _)) => Ok(mark(&object, &owner)? == content),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes what is in the trash under this name.
     pub(crate) fn remove_for_good(&self, name: &str, workers: usize) -> Result<u64> {
         removal::remove(&self.root.trash, name, workers, &self.pulse)
@@ -248,7 +277,7 @@ impl Tree {
 const MARK: &str = "content-";
 
 /// The number of the directory that is the content of a volume with a place of its own.
-fn mark(object: &Directory, id: &str) -> Result<Option<u64>> {
+pub(crate) fn mark(object: &Directory, id: &str) -> Result<Option<u64>> {
     let names = object.names()?;
     let marks: Vec<u64> = names.iter().filter_map(|name| name.to_str()?.strip_prefix(MARK)?.parse().ok()).collect();
     match marks.as_slice() {

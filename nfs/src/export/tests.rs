@@ -179,6 +179,30 @@ fn create_and_delete_race_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_is_removed_while_it_is_filled_leaves_its_place() {
+    // The second draft is that of a claim.
+    for (step, passes) in [(Step::DraftMade, 1), (Step::PathClaimed, 0), (Step::ContentMoved, 0), (Step::VolumeFilled, 0)] {
+        let place = Place::new();
+        let (filling, other) = (place.controller(), place.controller());
+        let wanted = at("v", "teams/v");
+        let (removing, digest) = (Arc::clone(&other), wanted.name.digest());
+        let remove = move || {
+            let find = move |tree: &Tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.unwrap().2.id);
+            let id = removing.work(soon(), find).unwrap();
+            removing.delete_volume(&id, soon()).unwrap();
+        };
+        *filling.kill.1.lock().unwrap() = Some((step, passes, Box::new(remove)));
+        let error = filling.create_volume(&wanted, soon()).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{}: {error:?}", step.name());
+        assert!(!place.path("teams/v").exists(), "{}", step.name());
+        let again = other.create_volume(&wanted, soon()).unwrap_or_else(|error| panic!("{}: {error:?}", step.name()));
+        assert!(content(&place, &again).exists(), "{}", step.name());
+        sweep(&filling);
+        assert_eq!((place.own("trash"), place.own("volumes").len()), (Vec::new(), 1), "{}", step.name());
+    }
+}
+
+#[test]
 fn a_place_is_one_volumes_alone() {
     let place = Place::new();
     let export = place.controller();
