@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hawser_tests::ground::Grounds;
+use hawser_tests::ground::{Ground, Grounds};
 use hawser_tests::model::form::Form;
 use hawser_tests::model::generate::{Sequences, operation};
 use hawser_tests::model::operation::Operation;
