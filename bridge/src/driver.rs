@@ -27,6 +27,7 @@ use hawser_proto::csi;
 use hawser_proto::csi::controller_client::ControllerClient;
 use hawser_proto::csi::identity_client::IdentityClient;
 use hawser_proto::csi::node_client::NodeClient;
+use hawser_volume::secrets::HOLDER_IS_DEAD;
 use hawser_volume::{Deadline, Error, Kind, Result};
 use tonic::transport::{Channel, Endpoint};
 
@@ -50,6 +51,8 @@ pub struct Driver {
     pub node_id: String,
     /// What it can do.
     pub can: Abilities,
+    /// Whether it is Hawser's own.
+    own: bool,
     controller: Channel,
     node: Channel,
 }
@@ -88,7 +91,8 @@ impl Driver {
     /// `deadline`.
     pub async fn connect(controller: Channel, node: Channel, deadline: Deadline) -> Result<Self> {
         let asked = ask::ask(&controller, &node, deadline).await?;
-        Ok(Self { name: asked.name, version: asked.version, node_id: asked.node_id, can: asked.can, controller, node })
+        let ask::Asked { name, version, node_id, own, can } = asked;
+        Ok(Self { name, version, node_id, own, can, controller, node })
     }
 
     /// Whether it is ready, as its Identity service says.
@@ -150,11 +154,21 @@ impl Driver {
 
     /// ControllerUnpublishVolume from `node`; nothing to do for a driver without it.
     pub async fn detach(&self, id: &str, node: &str, deadline: Deadline) -> Result<()> {
+        self.detach_with(id, node, Context::new(), deadline).await
+    }
+
+    /// The same from a node that was proved dead. Hawser's own driver is told so, and may then use force where its storage system
+    /// would wait for the node; other drivers know no such word.
+    pub async fn detach_dead(&self, id: &str, node: &str, deadline: Deadline) -> Result<()> {
+        let told = self.own.then(|| (HOLDER_IS_DEAD.to_owned(), "true".to_owned()));
+        self.detach_with(id, node, told.into_iter().collect(), deadline).await
+    }
+
+    async fn detach_with(&self, id: &str, node: &str, secrets: Context, deadline: Deadline) -> Result<()> {
         if !self.can.attach {
             return Ok(());
         }
-        let request =
-            csi::ControllerUnpublishVolumeRequest { volume_id: id.to_owned(), node_id: node.to_owned(), ..Default::default() };
+        let request = csi::ControllerUnpublishVolumeRequest { volume_id: id.to_owned(), node_id: node.to_owned(), secrets };
         let call = rpc!(self.controller(), controller_unpublish_volume);
         gone_is_done(calling("ControllerUnpublishVolume", id, deadline, request, call).await.map(drop))
     }

@@ -13,6 +13,7 @@ use hawser_volume::{Error, NodeId, Result};
 use crate::bridge;
 use crate::config::Config;
 use crate::demo;
+use crate::leaked;
 use crate::mesos::{self, MesosCommand};
 use crate::plugin::{Mode, Plugin};
 use crate::serve::{self, stop_signal};
@@ -50,6 +51,9 @@ enum Command {
     /// The Mesos side: what tasks declare, and what agents read.
     #[command(subcommand)]
     Mesos(MesosCommand),
+    /// Volumes in a storage system, besides what a CO asks for.
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -98,6 +102,13 @@ struct Serve {
 }
 
 #[derive(Debug, Subcommand)]
+enum VolumeCommand {
+    /// List the volumes, attachments and temporary snapshots that carry Hawser's tags and that nobody claims (type: ebs). Deletes
+    /// nothing unless it is told to.
+    Leaked(leaked::Options),
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Check a file: every mistake with its line, or nothing.
     Check {
@@ -136,6 +147,7 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Volume(VolumeCommand::Leaked(options)) => runtime().and_then(|runtime| runtime.block_on(leaked::run(&options))),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);

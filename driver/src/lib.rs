@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod identity;
+pub mod leaked;
 pub mod mesos;
 pub mod plugin;
 pub mod serve;

@@ -12,6 +12,7 @@
 //! * [`batch`] makes one `Describe…` of what many callers ask for at the same time.
 //! * [`grant`] and [`place`] are what the controller side and the node side agree on; [`label`] is what is written on volumes.
 //! * [`here`] is which instance a node is, from its configuration and its [metadata](imds), and how [many](limits) volumes it can have.
+//! * [`leak`] finds what carries our tags and nobody claims.
 //! * [`watch`] lets any number of callers wait for the states of volumes with one poller.
 //!
 //! An action that changes something is repeated only when that cannot change it twice. Where a lost answer leaves open what
@@ -30,6 +31,7 @@ pub mod here;
 pub mod imds;
 pub mod instance;
 pub mod label;
+pub mod leak;
 pub mod limiter;
 pub mod limits;
 pub mod place;

@@ -90,7 +90,7 @@ pub struct SnapshotRecord {
     pub name: ObjectName,
     /// The native id of the volume that it shows.
     pub source: String,
-    /// Bytes in it once it is complete; the size of the volume before.
+    /// The size of the volume when it was cut: the smallest volume that it fits into.
     pub size: Bytes,
     /// How far it is.
     pub state: State,

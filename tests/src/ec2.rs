@@ -6,11 +6,14 @@
 //! requests are throttled by action, failed, and their answers lost ([`Chances`], [`Trick`]). boto3 speaks with it as it does
 //! with EC2, and moto is the oracle for the form of the answers (`tests/tests/ec2`).
 
+mod copies;
 pub mod devices;
 mod http;
 pub mod imds;
 mod model;
+mod plugin;
 mod query;
+mod snapshots;
 mod trouble;
 mod volumes;
 mod xml;
@@ -19,7 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-pub use model::World;
+pub use model::{Hold, World};
+pub use plugin::Controller;
 pub use trouble::{Chances, Trick};
 
 /// The zones that there are.
@@ -48,8 +52,10 @@ pub struct Ec2Settings {
     pub volumes: usize,
     /// Most volumes of an instance, its root not counted.
     pub attachments: usize,
-    /// Requests at once and a second, of each action; none are throttled without it.
+    /// Requests at once and a second, of each action that changes something; none are throttled without it.
     pub rate: Option<(f64, f64)>,
+    /// Whether volumes can be copied.
+    pub copies: bool,
 }
 
 impl Default for Ec2Settings {
@@ -66,6 +72,7 @@ impl Default for Ec2Settings {
             volumes: 10_000,
             attachments: 27,
             rate: None,
+            copies: true,
         }
     }
 }
@@ -129,6 +136,11 @@ impl Ec2 {
     /// The next request for `action` suffers this; several are suffered one after the other.
     pub fn trick(&self, action: &str, trick: Trick) {
         self.state.trouble.lock().unwrap().trick(action, trick);
+    }
+
+    /// From now on nothing suffers but by order.
+    pub fn calm(&self) {
+        self.chances(Chances::default(), 1);
     }
 
     /// How often each action was asked for, throttled requests included.

@@ -5,6 +5,10 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
+/// The secret of ControllerUnpublishVolume by which a takeover says that the holder is dead, with the value `true`. A backend whose
+/// storage system waits for the holder may then use force. Secrets come from whoever runs the CO, never from its users.
+pub const HOLDER_IS_DEAD: &str = "hawser.dev/holder-is-dead";
+
 /// The `secrets` of a request (CSI spec, "Secrets Requirements").
 #[derive(Clone, Default)]
 pub struct Secrets(BTreeMap<String, SecretString>);

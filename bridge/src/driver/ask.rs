@@ -35,6 +35,7 @@ pub(super) struct Asked {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) node_id: String,
+    pub(super) own: bool,
     pub(super) can: Abilities,
 }
 
@@ -80,7 +81,9 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         Err(error) if error.kind() == Kind::Unsupported && !can.attach => String::new(),
         Err(error) => return Err(error),
     };
-    Ok(Asked { name: info.name, version: info.vendor_version, node_id, can })
+    // Its name is the operator's to choose; that it has backends is not.
+    let own = info.manifest.contains_key("backends");
+    Ok(Asked { name: info.name, version: info.vendor_version, node_id, own, can })
 }
 
 /// What the Controller service can do; nothing when there is none.

@@ -61,7 +61,7 @@ impl HolderWitness for Reach {
 impl Detach for Reach {
     async fn detach(&self, warrant: &Warrant) -> Result<()> {
         let node = warrant.node()?.to_string();
-        self.driver.detach(warrant.volume(), &node, Deadline::after(DETACH)).await
+        self.driver.detach_dead(warrant.volume(), &node, Deadline::after(DETACH)).await
     }
 }
 

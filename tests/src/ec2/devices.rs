@@ -74,7 +74,7 @@ impl Drop for Devices {
 
 impl Follower {
     fn look(&mut self) {
-        self.keep_snapshots();
+        self.keep_cuts();
         let attached = self.attached();
         let gone: Vec<String> = self.plugged.keys().filter(|id| !attached.contains_key(*id)).cloned().collect();
         for id in gone {
@@ -101,7 +101,7 @@ impl Follower {
         world.settle();
         let mut attached = BTreeMap::new();
         for volume in world.volumes.values() {
-            let here = |hold: &Hold| matches!(hold, Hold::Attaching(_) | Hold::Attached);
+            let here = |hold: &Hold| matches!(hold, Hold::Attaching(_) | Hold::Attached | Hold::Busy);
             if volume.attachments.iter().any(|held| held.instance == self.instance && here(&held.hold)) {
                 attached.insert(volume.id.clone(), volume.size);
             }
@@ -128,8 +128,8 @@ impl Follower {
         File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
     }
 
-    /// Keeps what volumes have when they are cut. One that was never attached has nothing.
-    fn keep_snapshots(&self) {
+    /// Keeps what volumes have when they are cut, as snapshots or copies. One that was never attached has nothing.
+    fn keep_cuts(&self) {
         let cut = self.state.world.lock().unwrap().cut();
         for (snapshot, volume) in cut {
             let (file, source) = (self.file(&snapshot), self.file(&volume));

@@ -25,8 +25,8 @@ fn answer(state: &State, headers: &HeaderMap, body: String) -> Response {
         headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect();
     let authorization = headers.get("authorization").cloned().unwrap_or_default();
     *state.last.lock().unwrap() = Some(Heard { headers, body });
-    let scoped =
-        authorization.starts_with("AWS4-HMAC-SHA256 Credential=") && authorization.contains("/us-east-1/ec2/aws4_request");
+    let scoped = authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+        && authorization.contains("/us-east-1/ec2/aws4_request");
     if !scoped {
         return refuse(401, "AuthFailure", "AWS was not able to validate the provided access credentials");
     }

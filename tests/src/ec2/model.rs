@@ -32,6 +32,8 @@ pub enum Hold {
     Attached,
     /// Gone from then on.
     Detaching(Instant),
+    /// It should go, and the instance does not let it.
+    Busy,
 }
 
 /// That an instance has a volume.
@@ -65,8 +67,10 @@ pub struct Volume {
     pub(crate) created: SystemTime,
     pub(crate) modification: Option<Modification>,
     pub(crate) kind: String,
-    pub(crate) iops: Option<u32>,
-    pub(crate) throughput: Option<u32>,
+    /// Operations a second.
+    pub iops: Option<u32>,
+    /// MiB a second.
+    pub throughput: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,14 +81,22 @@ pub(crate) struct Modification {
     pub(crate) to: (u32, String),
 }
 
+/// A snapshot.
 #[derive(Debug, Clone)]
-pub(crate) struct Snapshot {
-    id: String,
-    volume: String,
-    size: u32,
-    tags: BTreeMap<String, String>,
-    made: Instant,
-    started: SystemTime,
+pub struct Snapshot {
+    /// Its id.
+    pub id: String,
+    /// The volume that it shows.
+    pub volume: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The zones where volumes made from it are fast at once.
+    pub fast: Vec<String>,
+    /// How it is locked: mode, days.
+    pub lock: Option<(String, Option<u32>)>,
+    pub(crate) size: u32,
+    pub(crate) made: Instant,
+    pub(crate) started: SystemTime,
 }
 
 #[derive(Debug, Clone)]
@@ -105,16 +117,28 @@ pub struct World {
     pub(crate) shown: BTreeSet<(String, String)>,
     /// Attachments that were granted, in this order: volume and instance.
     pub granted: Vec<(String, String)>,
+    /// The tags of every volume that was ever made.
+    pub made: Vec<BTreeMap<String, String>>,
+    /// The snapshots, by id.
+    pub snapshots: BTreeMap<String, Snapshot>,
+    /// Actions that the credentials do not allow.
+    pub denied: BTreeSet<String>,
+    /// Zones that have no room.
+    pub full: BTreeSet<String>,
+    /// Instances that let go of nothing.
+    pub stubborn: BTreeSet<String>,
+    /// Device names that are in use without being listed, by instance.
+    pub ghosts: BTreeSet<(String, String)>,
     pub(crate) instances: BTreeMap<String, Instance>,
-    pub(crate) snapshots: BTreeMap<String, Snapshot>,
     pub(crate) tokens: BTreeMap<String, (Query, String)>,
     number: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: Ec2Settings) -> Self {
-        let (volumes, shown, granted, instances, snapshots, tokens) = Default::default();
-        Self { settings, volumes, shown, granted, instances, snapshots, tokens, number: 0 }
+        let (volumes, shown, granted, made, snapshots, denied) = Default::default();
+        let (full, stubborn, ghosts, instances, tokens) = Default::default();
+        Self { settings, volumes, shown, granted, made, snapshots, denied, full, stubborn, ghosts, instances, tokens, number: 0 }
     }
 
     /// An instance that runs in `zone`.
@@ -165,13 +189,25 @@ impl World {
         self.volumes.get(volume)?.query.get("SnapshotId").map(str::to_owned)
     }
 
-    /// All snapshots, with the volumes that they were cut of.
+    /// All snapshots and copies, with the volumes that they were cut of.
     pub(crate) fn cut(&self) -> Vec<(String, String)> {
-        self.snapshots.values().map(|snapshot| (snapshot.id.clone(), snapshot.volume.clone())).collect()
+        let snapshots = self.snapshots.values().map(|snapshot| (snapshot.id.clone(), snapshot.volume.clone()));
+        let copies =
+            self.volumes.values().filter_map(|volume| Some((volume.id.clone(), volume.query.get("SourceVolumeId")?.to_owned())));
+        snapshots.chain(copies).collect()
     }
 
     pub(crate) fn act(&mut self, action: &str, query: &Query) -> Answer {
         self.settle();
+        if self.denied.contains(action) {
+            return Err(Refused {
+                status: 403,
+                ..Refused::new("UnauthorizedOperation", "You are not authorized to perform this operation.")
+            });
+        }
+        if action == "CopyVolumes" && !self.settings.copies {
+            return Err(Refused::new("InvalidAction", "The action CopyVolumes is not valid for this web service."));
+        }
         if query.flag("DryRun") {
             let message = "Request would have succeeded, but DryRun flag is set.".to_owned();
             return Err(Refused { status: 412, code: "DryRunOperation", message });
@@ -191,76 +227,15 @@ impl World {
             "DescribeInstances" => self.describe_instances(query),
             "DescribeAvailabilityZones" => Ok(zones()),
             "CreateTags" => self.create_tags(query),
+            "DeleteTags" => self.delete_tags(query),
+            "CopyVolumes" => self.copy_volume(query),
+            "EnableFastSnapshotRestores" => self.fast_restore(query),
+            "LockSnapshot" => self.lock_snapshot(query),
+            "DescribeInstanceTypes" => self.describe_types(query),
             _ => Err(Refused::new("InvalidAction", format!("The action {action} is not valid for this web service."))),
         };
         self.settle();
         done
-    }
-
-    fn create_snapshot(&mut self, query: &Query) -> Answer {
-        let size = self.volume(query.must("VolumeId")?)?.size;
-        let id = self.id("snap-");
-        let snapshot = Snapshot {
-            id: id.clone(),
-            volume: query.must("VolumeId")?.to_owned(),
-            size,
-            tags: query.tags("TagSpecification.1.Tag"),
-            made: Instant::now(),
-            started: SystemTime::now(),
-        };
-        let shown = self.show_snapshot(&snapshot);
-        self.snapshots.insert(id, snapshot);
-        Ok(shown)
-    }
-
-    fn delete_snapshot(&mut self, query: &Query) -> Answer {
-        let id = query.must("SnapshotId")?;
-        self.snapshots.remove(id).ok_or_else(|| no_snapshot(id))?;
-        Ok(vec![text("return", true)])
-    }
-
-    /// Whether the snapshot is there, and how large it is.
-    pub(crate) fn snapshot_size(&self, id: &str) -> Result<u32, Refused> {
-        let snapshot = self.snapshots.get(id).ok_or_else(|| no_snapshot(id))?;
-        if snapshot.made + self.settings.snapshot > Instant::now() {
-            return Err(Refused::new("IncorrectState", format!("Snapshot '{id}' is not in the 'completed' state.")));
-        }
-        Ok(snapshot.size)
-    }
-
-    fn describe_snapshots(&self, query: &Query) -> Answer {
-        let filters = query.filters()?;
-        let ids = query.list("SnapshotId");
-        if let Some(id) = ids.iter().find(|id| !self.snapshots.contains_key(*id)) {
-            return Err(no_snapshot(id));
-        }
-        let mut shown = Vec::new();
-        for snapshot in self.snapshots.values() {
-            let fits = all(&filters, |name| match name {
-                "snapshot-id" => Ok(vec![snapshot.id.clone()]),
-                "volume-id" => Ok(vec![snapshot.volume.clone()]),
-                _ => tag_filter(name, &snapshot.tags),
-            })?;
-            if fits && (ids.is_empty() || ids.contains(&snapshot.id)) {
-                shown.push((snapshot.id.clone(), self.show_snapshot(snapshot)));
-            }
-        }
-        self.page("snapshotSet", shown, query)
-    }
-
-    fn show_snapshot(&self, snapshot: &Snapshot) -> Vec<Node> {
-        let done = snapshot.made + self.settings.snapshot <= Instant::now();
-        vec![
-            text("snapshotId", &snapshot.id),
-            text("volumeId", &snapshot.volume),
-            text("status", if done { "completed" } else { "pending" }),
-            text("startTime", time(snapshot.started)),
-            text("progress", if done { "100%" } else { "0%" }),
-            text("ownerId", "123456789012"),
-            text("volumeSize", snapshot.size),
-            text("encrypted", false),
-            tag_set(&snapshot.tags),
-        ]
     }
 
     fn describe_instances(&self, query: &Query) -> Answer {
@@ -305,6 +280,7 @@ impl World {
             text("instanceType", "m7i.large"),
             Node::Tree("placement", vec![text("availabilityZone", &instance.zone)]),
             set("blockDeviceMapping", std::iter::once(root).chain(taken)),
+            set("networkInterfaceSet", [vec![text("networkInterfaceId", "eni-1")]]),
         ]
     }
 
@@ -319,6 +295,27 @@ impl World {
             }
         }
         Ok(vec![text("return", true)])
+    }
+
+    fn delete_tags(&mut self, query: &Query) -> Answer {
+        let gone: Vec<String> = (1..).map_while(|number| query.get(&format!("Tag.{number}.Key")).map(str::to_owned)).collect();
+        for id in query.list("ResourceId") {
+            self.volume(&id)?;
+            self.volumes.get_mut(&id).unwrap().tags.retain(|key, _| !gone.contains(key));
+        }
+        Ok(vec![text("return", true)])
+    }
+
+    fn describe_types(&self, query: &Query) -> Answer {
+        let wanted: Vec<String> = query.filters()?.into_iter().flat_map(|(_, values)| values).collect();
+        // The root is one of them, and interfaces do not count.
+        let most = self.settings.attachments + 1;
+        let info = Node::Tree(
+            "ebsInfo",
+            vec![text("maximumEbsAttachments", most), text("attachmentLimitType", "dedicated"), text("nvmeSupport", "required")],
+        );
+        let shown = wanted.into_iter().map(|kind| (kind.clone(), vec![text("instanceType", kind), info.clone()]));
+        self.page("instanceTypeSet", shown.collect(), query)
     }
 
     /// A page of what was found, which is in the order of its ids.
@@ -347,11 +344,12 @@ impl Hold {
             Hold::Attaching(_) => "attaching",
             Hold::Attached => "attached",
             Hold::Detaching(_) => "detaching",
+            Hold::Busy => "busy",
         }
     }
 }
 
-fn no_snapshot(id: &str) -> Refused {
+pub(crate) fn no_snapshot(id: &str) -> Refused {
     Refused::new("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist."))
 }
 

@@ -20,6 +20,11 @@ impl Query {
         self.0.get(key).map(String::as_str)
     }
 
+    /// Sets the value of `key`.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.0.insert(key.to_owned(), value.to_owned());
+    }
+
     /// The value of `key`, which must be there.
     pub fn must(&self, key: &str) -> Result<&str, Refused> {
         self.get(key).ok_or_else(|| Refused::new("MissingParameter", format!("The request must contain the parameter {key}")))

@@ -33,6 +33,13 @@ impl World {
         if !ZONES.contains(&zone.as_str()) {
             return Err(Refused::new("InvalidZone.NotFound", format!("The zone '{zone}' does not exist.")));
         }
+        if self.full.contains(&zone) {
+            let message = format!("There is not enough capacity to fulfill your request in zone {zone}.");
+            return Err(Refused { status: 500, ..Refused::new("InsufficientVolumeCapacity", message) });
+        }
+        if query.get("KmsKeyId").is_some_and(|key| key.contains("unknown")) {
+            return Err(Refused::new("InvalidKmsKey.NotFound", "The key does not exist."));
+        }
         let least = query.get("SnapshotId").map(|id| self.snapshot_size(id)).transpose()?.unwrap_or(1);
         let size = query.number("Size")?.unwrap_or(least);
         if size < least || size > 65_536 {
@@ -64,6 +71,7 @@ impl World {
             query: query.clone(),
         };
         let shown = self.show_volume(&volume);
+        self.made.push(volume.tags.clone());
         self.volumes.insert(id.clone(), volume);
         if !token.is_empty() {
             self.tokens.insert(token, (query.clone(), id));
@@ -107,7 +115,8 @@ impl World {
             .flat_map(|volume| &volume.attachments)
             .filter(|attachment| attachment.instance == instance)
             .collect();
-        if device == "/dev/xvda" || mine.iter().any(|attachment| attachment.device == device) {
+        let ghost = self.ghosts.contains(&(instance.to_owned(), device.to_owned()));
+        if ghost || device == "/dev/xvda" || mine.iter().any(|attachment| attachment.device == device) {
             let message = format!("Invalid value '{device}' for unixDevice. Attachment point {device} is already in use");
             return Err(Refused::new("InvalidParameterValue", message));
         }
@@ -131,12 +140,16 @@ impl World {
         }
         let fits = |attachment: &Attachment| instance.is_none_or(|instance| attachment.instance == instance);
         let until = Instant::now() + self.settings.detach;
+        let force = query.flag("Force");
+        let stubborn = self.stubborn.clone();
         let Some(attachment) = self.volumes.get_mut(id).unwrap().attachments.iter_mut().find(|attachment| fits(attachment))
         else {
             let message = format!("The volume '{id}' is not attached to instance '{}'", instance.unwrap_or_default());
             return Err(Refused::new("InvalidAttachment.NotFound", message));
         };
-        if !matches!(attachment.hold, Hold::Detaching(_)) {
+        if !force && stubborn.contains(&attachment.instance) {
+            attachment.hold = Hold::Busy;
+        } else if !matches!(attachment.hold, Hold::Detaching(_)) {
             attachment.hold = Hold::Detaching(until);
         }
         Ok(show_attachment(id, attachment))

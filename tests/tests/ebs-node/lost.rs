@@ -29,8 +29,8 @@ async fn a_volume_whose_device_is_gone_leaves_the_node() {
         world.detach(&volume);
         world.attach(&other);
         // It is this volume's all the same, also for a process that remembers nothing.
-        client.unpublish(&volume.handle(), POD).await.unwrap_or_else(|status| panic!("{status}\n{}", world.plugin.tail()));
-        client.unstage(&volume.handle()).await.unwrap_or_else(|status| panic!("{status}\n{}", world.plugin.tail()));
+        client.unpublish(&volume.handle(), POD).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
+        client.unstage(&volume.handle()).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
         assert_eq!(world.mounts(), "", "{usage:?}");
         assert!(other.is_untouched());
         world.detach(&other);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod cloud;
+mod crash;
 mod life;
 mod lost;
 mod metadata;

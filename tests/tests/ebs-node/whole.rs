@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hawser_tests::Usage;
 use hawser_tests::binary::tool;
+use hawser_tests::client::{at_least, clone_request, restore_request};
 use hawser_tests::notice::notice;
 use tonic::Code;
 
@@ -43,6 +44,38 @@ async fn a_volume_moves_between_instances_with_its_data() {
         }
     }
     assert!(cloud.ec2.world().volumes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_and_copies_have_the_data_and_a_grown_volume_its_size() {
+    let cloud = Cloud::new(1).await;
+    let [machine] = &cloud.machines[..] else { panic!("one instance") };
+    let (client, usage) = (machine.plugin.client(), Usage::mount());
+    let size = GIB.cast_signed();
+    let volume = client.create("origin", size, &usage).await;
+    let target = client.up(&volume, &usage).await;
+    machine.node.shell(&format!("echo hello > {0}/letter; sync -f {0}/letter", target.display()));
+    let snapshot = client.snapshot("cut", &volume.volume_id).await.unwrap();
+    let restored = client.try_create(restore_request("restored", size, &usage, &snapshot.snapshot_id)).await.unwrap();
+    let copied = client.try_create(clone_request("copied", size, &usage, &volume.volume_id)).await.unwrap();
+    // Larger than what it was made from: its filesystem grows when it is staged.
+    let larger = client.try_create(restore_request("larger", 2 * size, &usage, &snapshot.snapshot_id)).await.unwrap();
+    for made in [&restored, &copied, &larger] {
+        let target = client.up(made, &usage).await;
+        assert_eq!(machine.node.shell(&format!("cat {}/letter", target.display())), "hello");
+        let bytes: i64 =
+            machine.node.shell(&format!("df --output=size -B1 {} | tail -1", target.display())).trim().parse().unwrap();
+        assert_eq!(bytes > size, made.volume_id == larger.volume_id, "{bytes}");
+    }
+    client.expand(&volume.volume_id, at_least(2 * size)).await.unwrap();
+    assert_eq!(client.expand_here(&volume.volume_id, &target, &usage, 2 * size).await.unwrap(), 2 * size);
+    for made in [&volume, &restored, &copied, &larger] {
+        client.down(made).await;
+        client.delete(&made.volume_id).await.unwrap();
+    }
+    client.delete_snapshot(&snapshot.snapshot_id).await.unwrap();
+    assert!(machine.devices.is_well());
+    assert_eq!(machine.node.shell("grep nvme /proc/self/mountinfo || true; ls /dev | grep nvme.n || true"), "");
 }
 
 /// csi-sanity runs in the instance, where its paths are.

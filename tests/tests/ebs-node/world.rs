@@ -3,13 +3,16 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use hawser_ebs::Grant;
+use hawser_host::step::Step;
 use hawser_proto::csi;
 use hawser_tests::Usage;
 use hawser_tests::binary::{hawser, hawser_with_faults};
-use hawser_tests::client::{Client, Context};
+use hawser_tests::client::{Client, Context, POD};
+use hawser_tests::faults::Faults;
 use hawser_tests::notice::notice;
 use hawser_tests::rig::{Node, Nvme, Plan, Plugin, Rig};
 use tonic::{Code, Request, Status};
@@ -29,7 +32,7 @@ pub const GIB: u64 = 1 << 30;
 /// What everything happens in.
 pub struct World {
     // Dropped in this order.
-    pub plugin: Plugin,
+    plugin: Option<Plugin>,
     pub node: Node,
     pub rig: Rig,
 }
@@ -53,12 +56,68 @@ impl World {
     }
 
     async fn with(program: &Path) -> Self {
+        let mut world = Self::idle().await;
+        let command = world.node.command(program);
+        world.run(command).await;
+        world
+    }
+
+    /// An instance without a plugin.
+    pub async fn idle() -> Self {
         let rig = Rig::start();
         let [node] = rig.nodes_of([Plan { memory: 512, ..Plan::new("n1") }]);
         fs::create_dir(rig.shared().join("volumes")).unwrap();
+        Self { plugin: None, node, rig }
+    }
+
+    async fn run(&mut self, command: Command) {
+        // The one that was there lets its socket go first.
+        self.plugin = None;
         let config = format!("backends:\n  ebs:\n    type: ebs\n    node:\n      zone: {ZONE}\n");
-        let plugin = Plugin::serve_as(&node, node.command(program), "node", INSTANCE, &config).await;
-        Self { plugin, node, rig }
+        self.plugin = Some(Plugin::serve_as(&self.node, command, "node", INSTANCE, &config).await);
+    }
+
+    /// Starts a plugin instead of the one that runs; it is to die at `step`.
+    pub async fn serve(&mut self, step: Option<Step>) {
+        let mut command = self.node.command(hawser_with_faults());
+        if let Some(step) = step {
+            command.env("HAWSER_KILL_AT", step.name());
+        }
+        self.run(command).await;
+    }
+
+    /// The plugin.
+    pub fn plugin(&mut self) -> &mut Plugin {
+        self.plugin.as_mut().unwrap()
+    }
+
+    /// The orders to a plugin with faults.
+    pub fn faults(&self) -> Faults {
+        self.plugin.as_ref().unwrap().faults()
+    }
+
+    /// The end of what the plugin said.
+    pub fn tail(&self) -> String {
+        self.plugin.as_ref().map(|plugin| plugin.tail()).unwrap_or_default()
+    }
+
+    /// The power of the instance fails, and comes back. Nothing is attached then.
+    pub fn power_fails(&mut self) {
+        self.plugin = None;
+        self.node.kill();
+        self.node.boot();
+    }
+
+    /// Stages and publishes it.
+    pub async fn up(&self, volume: &Volume, usage: &Usage) -> Result<PathBuf, Status> {
+        self.stage(volume, usage, Duration::from_secs(50)).await?;
+        self.client().publish(&volume.csi(), &volume.context(), usage, POD).await
+    }
+
+    /// The opposite.
+    pub async fn down(&self, volume: &Volume) -> Result<(), Status> {
+        self.client().unpublish(&volume.handle(), POD).await?;
+        self.client().unstage(&volume.handle()).await
     }
 
     /// A new volume; it takes space only as it is written.
@@ -80,7 +139,7 @@ impl World {
     }
 
     pub fn client(&self) -> Client {
-        self.plugin.client()
+        self.plugin.as_ref().unwrap().client()
     }
 
     /// Stages it, and waits `patience` for the answer.
@@ -96,9 +155,7 @@ impl World {
 
     /// Stages it in time.
     pub async fn staged(&self, volume: &Volume, usage: &Usage) -> PathBuf {
-        self.stage(volume, usage, Duration::from_secs(50))
-            .await
-            .unwrap_or_else(|status| panic!("{status}\n{}", self.plugin.tail()))
+        self.stage(volume, usage, Duration::from_secs(50)).await.unwrap_or_else(|status| panic!("{status}\n{}", self.tail()))
     }
 
     /// The mounts in the node that have anything to do with volumes.
@@ -108,8 +165,8 @@ impl World {
 
     /// Fails unless staging was refused with `code` and these words, and nothing was mounted.
     pub fn refused(&self, result: Result<PathBuf, Status>, code: Code, words: &[&str]) {
-        let status = result.map(|path| panic!("staged at {}\n{}", path.display(), self.plugin.tail())).unwrap_err();
-        assert_eq!(status.code(), code, "{status}\n{}", self.plugin.tail());
+        let status = result.map(|path| panic!("staged at {}\n{}", path.display(), self.tail())).unwrap_err();
+        assert_eq!(status.code(), code, "{status}\n{}", self.tail());
         for word in words {
             assert!(status.message().contains(word), "no {word:?} in: {}", status.message());
         }

@@ -14,6 +14,10 @@ use crate::world::{GIB, NAME, World};
 const SHORT: Duration = Duration::from_secs(4);
 const LONG: Duration = Duration::from_secs(50);
 
+/// What a device says that is not the one that was looked for, and how that is put.
+const OTHER: &str = "vol0fedcba9876543210";
+const IS_ANOTHER: [&str; 2] = ["is disk vol0fedcba9876543210, and vol00000000000000001 was looked for", "it is left as it is"];
+
 /// Links of udev may be those of an attachment that was, and so may be links under the name that EC2 was asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_stale_lead_nowhere() {
@@ -125,7 +129,7 @@ async fn the_context_of_another_volume_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_goes_under_the_hands_is_neither_formatted_nor_mounted() {
     let world = World::with_faults().await;
-    let mut faults = world.plugin.faults();
+    let mut faults = world.faults();
     for (number, call, usage) in
         [(1, "host.format", Usage::mount()), (2, "host.mount", Usage::mount()), (3, "host.bind_device", Usage::block())]
     {
@@ -160,44 +164,56 @@ async fn a_device_that_goes_under_the_hands_is_neither_formatted_nor_mounted() {
 /// What the kernel was told when the device came is not what the device says when it is asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_says_that_it_is_another_one_is_left_as_it_is() {
-    let world = World::with_faults().await;
-    let mut faults = world.plugin.faults();
-    let other = "vol0fedcba9876543210";
-    let words = ["is disk vol0fedcba9876543210, and vol000", "it is left as it is"];
-    // When it is opened.
+    let world = World::new().await;
     let volume = world.volume(1, GIB);
     let device = world.node.plug_inconstant(&volume.file, &volume.serial);
-    device.answer_as(other);
+    device.answer_as(OTHER);
     for usage in [Usage::mount(), Usage::block()] {
-        world.refused(world.stage(&volume, &usage, LONG).await, Code::FailedPrecondition, &words);
+        world.refused(world.stage(&volume, &usage, LONG).await, Code::FailedPrecondition, &IS_ANOTHER);
     }
     assert!(volume.is_untouched());
+}
+
+/// It was the right one when it was opened.
+async fn becomes_another(call: &str, usage: Usage) {
+    let world = World::with_faults().await;
+    let mut faults = world.faults();
+    let volume = world.volume(1, GIB);
+    let device = world.node.plug_inconstant(&volume.file, &volume.serial);
+    faults.arm_at(call, Fault::Hold);
+    let stage = world.stage(&volume, &usage, LONG);
+    let meanwhile = async {
+        tokio::task::block_in_place(|| {
+            faults.wait_until_struck();
+            device.answer_as(OTHER);
+            let before = volume.beginning();
+            faults.disarm();
+            before
+        })
+    };
+    let (result, before) = tokio::join!(stage, meanwhile);
+    world.refused(result, Code::FailedPrecondition, &IS_ANOTHER);
+    assert_eq!(volume.beginning(), before);
+    // Nothing is left of it.
+    device.answer_as(&volume.serial);
+    world.staged(&volume, &usage).await;
+    world.client().unstage(&volume.handle()).await.unwrap();
     device.unplug();
-    // When it was the right one a moment before.
-    for (number, call, usage) in
-        [(2, "host.format", Usage::mount()), (3, "host.mount", Usage::mount()), (4, "host.bind_device", Usage::block())]
-    {
-        let volume = world.volume(number, GIB);
-        let device = world.node.plug_inconstant(&volume.file, &volume.serial);
-        faults.arm_at(call, Fault::Hold);
-        let stage = world.stage(&volume, &usage, LONG);
-        let meanwhile = async {
-            tokio::task::block_in_place(|| {
-                faults.wait_until_struck();
-                device.answer_as(other);
-                let before = volume.beginning();
-                faults.disarm();
-                before
-            })
-        };
-        let (result, before) = tokio::join!(stage, meanwhile);
-        world.refused(result, Code::FailedPrecondition, &words);
-        assert_eq!(volume.beginning(), before, "{call}");
-        device.answer_as(&volume.serial);
-        world.staged(&volume, &usage).await;
-        world.client().unstage(&volume.handle()).await.unwrap();
-        device.unplug();
-    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_becomes_another_one_is_not_formatted() {
+    becomes_another("host.format", Usage::mount()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_becomes_another_one_is_not_mounted() {
+    becomes_another("host.mount", Usage::mount()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_becomes_another_one_is_not_shown() {
+    becomes_another("host.bind_device", Usage::block()).await;
 }
 
 /// A name under which another volume appears while the first one's device is still held: the kernel gives it another name, and what was
@@ -205,7 +221,7 @@ async fn a_device_that_says_that_it_is_another_one_is_left_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_replaced_under_the_hands_is_not_mounted() {
     let world = World::with_faults().await;
-    let mut faults = world.plugin.faults();
+    let mut faults = world.faults();
     for (number, call, usage) in [(1, "host.mount", Usage::mount()), (2, "host.bind_device", Usage::block())] {
         let (volume, other) = (world.volume(number, GIB), world.volume(number + 100, GIB));
         let (node, wrong) = (world.attach(&volume), world.attach(&other));

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod backend;
 mod chaos;
+mod errors;
+mod leaked;
 mod life;
+mod load;
 mod peers;
 mod ready;
+mod storm;

@@ -83,40 +83,39 @@ fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
 }
 
 impl Wanted {
-    /// What must change of `volume` for this; nothing when it is so already. `Invalid` and `OutOfRange` for what cannot be.
-    fn change(&self, volume: &Found) -> Result<Change> {
-        let Properties { kind, iops, iops_per_gib, keep, throughput, .. } = &self.properties;
-        let now = kind_of(volume);
-        let then = kind.unwrap_or(now);
-        let size = match &self.range {
-            Some(range) => range.required().max(Bytes::gib(volume.size)),
-            None => Bytes::gib(volume.size),
-        };
-        let size = match &self.range {
-            Some(range) if !range.contains(Bytes::gib(volume.size)) => {
-                if range.limit().is_some_and(|limit| limit < Bytes::gib(volume.size)) {
-                    return Err(Error::out_of_range(format!(
-                        "volume {} has {} and cannot become smaller; ask for at least that",
-                        volume.id,
-                        Bytes::gib(volume.size)
-                    )));
-                }
-                range.fit(&then.rule(volume.size))?
-            }
-            _ => size,
-        };
-        let size = u32::try_from(size.get() / Bytes::gib(1).get()).unwrap_or(u32::MAX);
-        let kept =
-            volume.tags.get(label::IOPS_PER_GIB).and_then(|text| text.parse::<u32>().ok()).filter(|_| *keep != Some(false));
-        let wanted = iops.or_else(|| iops_per_gib.or(kept.filter(|_| size > volume.size)).map(|each| each.saturating_mul(size)));
-        if wanted.is_some() && !then.has_operations() && iops.or(*iops_per_gib).is_some() {
-            return Err(Error::invalid(format!("mutable_parameters: {then} has no operations to choose; leave \"iops\" out")));
-        }
-        if throughput.is_some() && then != VolumeType::Gp3 {
-            return Err(Error::invalid(format!(
-                "mutable_parameters: {then} has no throughput to choose; leave \"throughput\" out"
+    /// The size, in GiB, that `volume` must have for this. `OutOfRange` for one that it cannot have.
+    fn size(&self, volume: &Found) -> Result<u32> {
+        let now = Bytes::gib(volume.size);
+        let Some(range) = self.range.filter(|range| !range.contains(now)) else { return Ok(volume.size) };
+        if range.limit().is_some_and(|limit| limit < now) {
+            return Err(Error::out_of_range(format!(
+                "volume {} has {now} and cannot become smaller; ask for at least that",
+                volume.id
             )));
         }
+        let then = self.properties.kind.unwrap_or_else(|| kind_of(volume));
+        let size = range.fit(&then.rule(volume.size))?;
+        Ok(u32::try_from(size.get() / Bytes::gib(1).get()).unwrap_or(u32::MAX))
+    }
+
+    /// What must change of `volume`, which shall have `size` GiB, for this; nothing when it is so already. `Invalid` for what cannot be.
+    fn change(&self, volume: &Found, size: u32) -> Result<Change> {
+        let Properties { kind, iops, iops_per_gib, keep, throughput, .. } = &self.properties;
+        let then = kind.unwrap_or_else(|| kind_of(volume));
+        let wrong = |key: &str| {
+            Err(Error::invalid(format!(
+                "mutable_parameters: {key:?} cannot be chosen for {then}; leave it out, or change the type"
+            )))
+        };
+        if iops.or(*iops_per_gib).is_some() && !then.has_operations() {
+            return wrong("iops");
+        }
+        if throughput.is_some() && then != VolumeType::Gp3 {
+            return wrong("throughput");
+        }
+        let kept = volume.tags.get(label::IOPS_PER_GIB).and_then(|text| text.parse::<u32>().ok());
+        let kept = kept.filter(|_| *keep != Some(false) && size > volume.size);
+        let wanted = iops.or_else(|| iops_per_gib.or(kept).map(|each| each.saturating_mul(size)));
         let wanted = wanted.and_then(|wanted| then.fit_operations(wanted, size, true));
         Ok(Change {
             size: (size > volume.size).then_some(size),
@@ -125,12 +124,17 @@ impl Wanted {
             throughput: throughput.filter(|wanted| Some(*wanted) != volume.throughput),
         })
     }
+
+    /// What must still change for this alone.
+    fn missing(&self, volume: &Found) -> Result<Change> {
+        self.change(volume, self.size(volume)?)
+    }
 }
 
 /// `own`, and of `other` what does not contradict it.
 fn together(own: Change, other: Change) -> Change {
     Change {
-        size: own.size.max(other.size),
+        size: own.size,
         volume_type: own.volume_type.or(other.volume_type),
         iops: own.iops.or(other.iops),
         throughput: own.throughput.or(other.throughput),
@@ -156,7 +160,7 @@ impl Ebs {
         });
         let mut tags = properties.tags(&fields(&created_for.collect()))?;
         let wanted = Wanted { range: None, properties };
-        wanted.change(&volume)?;
+        wanted.missing(&volume)?;
         self.change_volume(native, &wanted, deadline).await?;
         let Properties { iops_per_gib, keep, gone, .. } = wanted.properties;
         let each = iops_per_gib.filter(|_| keep == Some(true)).map(|each| each.to_string());
@@ -190,8 +194,12 @@ impl Ebs {
                 self.until_modified(native, &doing, deadline).await?;
                 continue;
             }
-            let change = own.change(&volume)?;
-            if is_nothing(&change) {
+            let others = self.changes.waiting(native);
+            // A wish that cannot be is its own call's to answer for.
+            let sizes = others.iter().filter_map(|other| other.size(&volume).ok());
+            let size = sizes.fold(own.size(&volume)?, u32::max);
+            let change = own.change(&volume, size)?;
+            if is_nothing(&own.missing(&volume)?) && is_nothing(&Change { size: None, ..change.clone() }) {
                 return Ok(volume);
             }
             if !waited {
@@ -199,9 +207,7 @@ impl Ebs {
                 tokio::time::sleep(Duration::from_millis(self.config.modify_window_milliseconds).min(deadline.remaining())).await;
                 continue;
             }
-            // A wish that cannot be is its own call's to answer for.
-            let others = self.changes.waiting(native).into_iter().filter_map(|other| other.change(&volume).ok());
-            let change = others.fold(change, together);
+            let change = others.iter().filter_map(|other| other.change(&volume, size).ok()).fold(change, together);
             let sent_at = SystemTime::now();
             match self.account.ec2.modify_volume(native, &change, deadline).await {
                 Ok(_) => {
@@ -256,12 +262,12 @@ impl Ebs {
     /// The volume once it is listed with what is wanted; a change that is done is listed soon.
     async fn until_listed_as(&self, native: &str, own: &Wanted, doing: &str, deadline: Deadline) -> Result<Found> {
         let first = self.look(native, deadline).await?;
-        if is_nothing(&own.change(&first)?) {
+        if is_nothing(&own.missing(&first)?) {
             return Ok(first);
         }
         let deadline = deadline.earlier(Deadline::after(self.listed_within()));
         let judge =
-            |volume: Option<&Found>| volume.filter(|volume| own.change(volume).is_ok_and(|change| is_nothing(&change))).cloned();
+            |volume: Option<&Found>| volume.filter(|volume| own.missing(volume).is_ok_and(|change| is_nothing(&change))).cloned();
         let listed = self.account.watch.until(native, deadline, judge).await;
         listed.map_err(|refusal| refusal.while_doing(format!("{doing}: it is done and not listed yet")))
     }

@@ -257,15 +257,17 @@ impl Ebs {
         let wishes = &plan.wishes;
         let kind = origin.kind(wishes);
         // The wish was checked when the size was decided.
-        let iops = kind.and_then(|kind| wishes.operations(kind, size).ok().flatten());
-        if let Origin::Copy { volume, .. } = origin {
+        let iops = kind.and_then(|kind| wishes.operations(kind, size).ok().flatten()).or_else(|| origin.operations(wishes));
+        let throughput = wishes.throughput.or_else(|| origin.throughput(wishes));
+        let volume_type = Some(kind.map_or_else(|| origin.kind_name(), |kind| kind.to_string()));
+        if let Origin::Copy { volume } = origin {
             let copy = NewCopy {
                 client_token: token,
                 source: volume.id.clone(),
                 size,
-                volume_type: wishes.kind.map(|kind| kind.to_string()),
+                volume_type,
                 iops,
-                throughput: wishes.throughput,
+                throughput,
                 multi_attach: wishes.shared,
                 tags: plan.tags.clone(),
             };
@@ -275,9 +277,9 @@ impl Ebs {
             client_token: token,
             zone: place.zone.clone(),
             size,
-            volume_type: Some(kind.map_or_else(|| origin.kind_name(), |kind| kind.to_string())),
-            iops: iops.or_else(|| origin.operations(wishes)),
-            throughput: wishes.throughput,
+            volume_type,
+            iops,
+            throughput,
             encrypted: wishes.encrypted,
             key: wishes.key.clone(),
             multi_attach: wishes.shared,

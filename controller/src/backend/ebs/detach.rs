@@ -8,6 +8,7 @@ use std::time::Duration;
 use hawser_ebs::instance::is_instance_id;
 use hawser_ebs::refusal::Class;
 use hawser_ebs::volume::{AttachmentState, Volume as Found, is_volume_id};
+use hawser_volume::secrets::HOLDER_IS_DEAD;
 use hawser_volume::{Deadline, Error, NodeId, Result, Secrets};
 
 use super::Ebs;
@@ -17,10 +18,6 @@ const ATTEMPTS_MAX: u32 = 20;
 
 /// How long an instance that is proved dead is given to let go before it is made to. A stopped one does so at once.
 const GENTLE_MAX: Duration = Duration::from_secs(20);
-
-/// The secret by which a takeover says that the holder is dead. What it rests on was proved by the policy of takeovers, and no user of
-/// a CO can set it: secrets of a call come from whoever runs the CO.
-const HOLDER_IS_DEAD: &str = "hawser.dev/holder-is-dead";
 
 /// How a volume is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

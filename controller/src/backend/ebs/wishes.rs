@@ -41,6 +41,7 @@ struct Parameters {
     #[serde(rename = "blockExpress")]
     _block_express: bool,
     block_attach_until_initialized: bool,
+    ext4_encryption_support: bool,
 }
 
 fn outpost<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Outpost>, D::Error> {
@@ -166,6 +167,9 @@ fn check(read: &Parameters, shared: bool) -> Result<()> {
             "\"blockAttachUntilInitialized\" is not done here; use \"volumeInitializationRate\" or fast restores".to_owned(),
         );
     }
+    if read.ext4_encryption_support {
+        return wrong("\"ext4EncryptionSupport\" is not made here; use \"encrypted\" for the volume as a whole".to_owned());
+    }
     Ok(())
 }
 
@@ -273,6 +277,7 @@ mod tests {
             (&[("iops", "100"), ("iopsPerGB", "1")], "contradict"),
             (&[("encrypted", "false"), ("kmsKeyId", "k")], "encrypted"),
             (&[("blockAttachUntilInitialized", "true")], "blockAttachUntilInitialized"),
+            (&[("ext4EncryptionSupport", "true")], "ext4EncryptionSupport"),
             (&[("outpostArn", "op-1")], "outpost"),
             (&[("flavour", "x")], "flavour"),
         ] {

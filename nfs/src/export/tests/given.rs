@@ -88,3 +88,15 @@ fn a_kill_while_a_directory_is_adopted_or_forgotten_is_finished() {
     }
     assert!(reached >= 10, "only {reached} kills happened");
 }
+
+#[test]
+fn a_late_removal_does_not_take_what_was_declared_again() {
+    let place = Place::new();
+    let export = place.controller();
+    std::fs::create_dir_all(place.path("teams/web")).unwrap();
+    let volume = export.adopt("web", Some(Path::new("teams/web")), soon()).unwrap();
+    // Who removes it has looked at its record, and before the next step it was forgotten and declared anew, under the same id.
+    export.work(soon(), |tree| tree.discard::<VolumeRecord>("web")).unwrap();
+    sweep(&export);
+    assert_eq!(export.volume("web").unwrap(), volume);
+}

@@ -78,11 +78,20 @@ impl Origin {
         }
     }
 
-    /// The operations a second that a copy has from its source, where EC2 does not see to it.
+    /// The operations a second that a copy has from its source.
     pub(super) fn operations(&self, wishes: &Wishes) -> Option<u32> {
+        self.source().filter(|volume| wishes.kind.is_none() && kind_of(volume).has_operations()).and_then(|volume| volume.iops)
+    }
+
+    /// The MiB a second that a copy has from its source.
+    pub(super) fn throughput(&self, wishes: &Wishes) -> Option<u32> {
+        self.source().filter(|_| wishes.kind.is_none()).and_then(|volume| volume.throughput)
+    }
+
+    fn source(&self) -> Option<&Found> {
         match self {
-            Self::Cut { volume, .. } if wishes.kind.is_none() && kind_of(volume).has_operations() => volume.iops,
-            _ => None,
+            Self::Nothing | Self::Snapshot { .. } => None,
+            Self::Copy { volume } | Self::Cut { volume, .. } => Some(volume),
         }
     }
 
