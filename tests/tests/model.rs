@@ -3,7 +3,7 @@
 //! Every run plays the same sequences, so that what fails once can be looked at again. What chooses others:
 //!
 //! * `HAWSER_MODEL_SEED`: a number that the sequences are made of; the default is 1.
-//! * `HAWSER_MODEL_CASES`: how many sequences each form gets; fewer by default where they are played in nodes.
+//! * `HAWSER_MODEL_CASES`: how many sequences each form gets.
 //! * `HAWSER_MODEL_STEPS`: how long each is.
 //! * `HAWSER_MODEL_SCRIPT`: a file with a sequence, as a failure prints it; that alone is played. The ones that have found something
 //!   are kept in `tests/scripts` and played each time.
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hawser_tests::ground::Grounds;
+use hawser_tests::ground::{Ground, Grounds};
 use hawser_tests::model::form::Form;
 use hawser_tests::model::generate::{Sequences, operation};
 use hawser_tests::model::operation::Operation;
@@ -31,8 +31,7 @@ use hawser_tests::model::play;
 use hawser_tests::model::script::Script;
 use hawser_tests::model::tally::Tally;
 use hawser_tests::notice::notice;
-use hawser_tests::rig::inside;
-use hawser_tests::{remote, trial};
+use hawser_tests::trial;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proptest::collection::vec;
 use proptest::strategy::Strategy;
@@ -43,8 +42,6 @@ const AT_ONCE: usize = 2;
 
 const SEED: u64 = 1;
 const CASES: u64 = 6;
-/// The same in a node, where everything takes longer.
-const CASES_INSIDE: u64 = 2;
 const STEPS: usize = 60;
 
 /// How long a failing sequence may be made shorter.
@@ -62,20 +59,20 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(AT_ONCE).min(AT_ONCE));
     trial::keep_panics();
     let script = env::var_os("HAWSER_MODEL_SCRIPT").map(|path| read(Path::new(&path)));
-    let usual = if inside::is_inside() { CASES_INSIDE } else { CASES };
     let (seed, cases, steps) =
-        (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", usual), number("HAWSER_MODEL_STEPS", STEPS));
-    let is_tried = |form: &Form| arguments.list || remote::is_of_this_side(form.backend.ground);
+        (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", CASES), number("HAWSER_MODEL_STEPS", STEPS));
+    // What the model expects of an export has not been compared with one yet.
+    let is_tried = |form: &Form| form.backend.ground != Ground::Nfs;
     let tally = Arc::new(Tally::default());
     let mut grounds = Grounds::default();
     let mut place = |form: &Form| if arguments.list { PathBuf::new() } else { grounds.place(form.backend.ground) };
     let mut trials = Vec::new();
-    if let Some(script) = script.as_ref().filter(|script| is_tried(&script.form)) {
+    if let Some(script) = &script {
         let (script, ground, tally) = (script.clone(), place(&script.form), Arc::clone(&tally));
         trials.push(Trial::test("script", move || run(&ground, &script, &tally, &AtomicUsize::new(0)).map_err(Failed::from)));
-    } else if script.is_none() {
+    } else {
         trials.push(Trial::test("a_script_is_read_as_it_was_written", || round_trip().map_err(Failed::from)));
-        for (name, script) in known().into_iter().filter(|(_, script)| is_tried(&script.form)) {
+        for (name, script) in known() {
             let (ground, tally) = (place(&script.form), Arc::clone(&tally));
             let run = move || run(&ground, &script, &tally, &AtomicUsize::new(0)).map_err(Failed::from);
             trials.push(Trial::test(format!("script::{name}"), run));
@@ -88,9 +85,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    let whole =
-        script.is_none() && !inside::is_inside() && arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
-    let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
+    let whole = script.is_none() && arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
     drop(grounds);
     if !arguments.list {
         notice(&format!("{tally}\n  seed {seed}"));
@@ -100,13 +96,7 @@ fn main() -> ExitCode {
     for what in &missing {
         notice(&format!("model: {what}; the generator has lost its way"));
     }
-    if !missing.is_empty() {
-        return ExitCode::FAILURE;
-    }
-    if conclusion.has_failed() || arguments.list {
-        return conclusion.exit_code();
-    }
-    remote::too(&arguments, "nfs")
+    if missing.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 fn read(path: &Path) -> Script {

@@ -189,6 +189,11 @@ const EXPORTS_LACK: &[Skip] = &[
         ],
         "an export has no mutable parameters",
     ),
+    (
+        "Controller Service [Controller Server] CreateVolume",
+        &["should fail when requesting to create a volume with already existing name and different capacity"],
+        "the suite skips it where the size that was made is unknown, which is zero; a conformance case has it",
+    ),
     DIRECTORIES_LACK[4],
     DIRECTORIES_LACK[5],
     DIRECTORIES_LACK[6],

@@ -99,7 +99,10 @@ impl Sight {
         let block = matches!(mount.filesystem.as_str(), "devtmpfs" | "tmpfs");
         let device = node(&if block { mount.root.display().to_string() } else { mount.source.clone() });
         let bound = self.here.devices.iter().find(|(bound, ..)| bound.device.ends_with(&device));
-        let key = names.volume_at(bound.map_or(mount.root.as_path(), |(bound, ..)| bound.file.as_path()));
+        // What an export shows is a part of its source.
+        let remote = mount.source.split_once(":/").filter(|_| mount.filesystem == "nfs4").map(|(_, path)| Path::new(path));
+        let root = remote.unwrap_or(&mount.root);
+        let key = names.volume_at(bound.map_or(root, |(bound, ..)| bound.file.as_path()));
         let label = key.map_or_else(|| format!("{} {}", mount.filesystem, mount.source), |key| key.to_string());
         let read_only = mount.options.iter().chain(&mount.super_options).any(|option| option == "ro");
         mount_words(&label, block, read_only)

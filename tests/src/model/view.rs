@@ -69,7 +69,9 @@ impl State {
             Origin::Volume(key) => key.to_string(),
             Origin::Snapshot(key) => key.to_string(),
         });
-        volume_line(&key.to_string(), volume.size.word(), &nodes, origin.as_deref())
+        // CSI spec, Volume.capacity_bytes: zero is "unknown".
+        let size = if self.form.has(Need::Measured) { volume.size.word().to_owned() } else { self.form.words(0) };
+        volume_line(&key.to_string(), &size, &nodes, origin.as_deref())
     }
 
     pub(super) fn snapshot_line(&self, key: SnapshotKey, snapshot: &Snapshot) -> (String, String) {

@@ -179,12 +179,12 @@ async fn a_silent_server_delays_nobody_and_loses_nothing() {
         assert!(answers.iter().all(Result::is_ok), "{name}: {answers:?}");
         notice(&format!("{name} is over"));
     }
+    neighbour.stop().await;
     silent_in_the_middle(&mut table, &world, &mut one, &interrupted).await;
     for tenant in tenants {
         tenant.finish(&one.node, &world.server);
     }
     assert!(gets_the_lock(&two.node, &there), "the lock of a process that has ended stays");
-    neighbour.stop().await;
     two.plugin.client().down(&shared).await;
     let downs = staying.iter().map(|(volume, _)| async {
         client.down(volume).await;
