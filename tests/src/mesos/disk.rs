@@ -1,0 +1,92 @@
+//! What frameworks do with the disks of resource providers.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::framework::Framework;
+use crate::poll::PATIENCE;
+
+/// The disk source of a resource, if it is from a resource provider.
+pub fn disk_of(resource: &Value) -> Option<&Value> {
+    resource["disk"].get("source").filter(|_| resource["provider_id"].is_object())
+}
+
+/// A MiB count as a resource's scalar.
+fn sized(resource: &Value, mebibytes: f64) -> Value {
+    let mut part = resource.clone();
+    part["scalar"]["value"] = json!(mebibytes);
+    part
+}
+
+impl Framework {
+    /// Waits for an offer with a disk that is `wanted`; the offer, and the disk as it is offered.
+    pub async fn disk_offer(&mut self, wanted: impl Fn(&Value) -> bool) -> (Value, Value) {
+        let find = |offer: &Value| {
+            let resources = offer["resources"].as_array()?;
+            resources.iter().find(|resource| disk_of(resource).is_some() && wanted(resource)).cloned()
+        };
+        let offer = self.offer(|offer| find(offer).is_some()).await;
+        let disk = find(&offer).unwrap();
+        (offer, disk)
+    }
+
+    /// Every disk and all space that is offered now.
+    pub async fn disks_offered(&mut self) -> Vec<Value> {
+        let (offer, _) = self.disk_offer(|_| true).await;
+        let all = offer["resources"].as_array().unwrap();
+        let disks = all.iter().filter(|resource| disk_of(resource).is_some()).cloned().collect();
+        self.decline(&offer).await;
+        disks
+    }
+
+    /// Begins an operation with an id, on what was offered.
+    pub async fn begin(&mut self, offer: &Value, id: &str, kind: &str, body: &Value) {
+        let operation = json!({"type": kind, "id": {"value": id}, kind.to_lowercase(): body});
+        self.accept(offer, &[operation]).await;
+    }
+
+    /// How the operation with this id has ended.
+    pub async fn outcome(&mut self, id: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(at) = self.operations.iter().position(|status| status["operation_id"]["value"] == id) {
+                return self.operations.remove(at).unwrap();
+            }
+            assert!(begun.elapsed() < 2 * PATIENCE, "nothing is heard of operation {id}");
+            self.event().await;
+        }
+    }
+
+    /// Does an operation that must succeed; what its resources have become.
+    pub async fn operate(&mut self, offer: &Value, id: &str, kind: &str, body: &Value) -> Vec<Value> {
+        self.begin(offer, id, kind, body).await;
+        let outcome = self.outcome(id).await;
+        assert_eq!(outcome["state"], "OPERATION_FINISHED", "{outcome:#}");
+        outcome["converted_resources"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Makes a disk of this many MiB of the profile's space.
+    pub async fn make_disk(&mut self, id: &str, profile: &str, mebibytes: f64) -> Value {
+        let is_space = |resource: &Value| {
+            disk_of(resource).is_some_and(|source| source["type"] == "RAW" && source["profile"] == profile)
+                && resource["scalar"]["value"].as_f64().unwrap() >= mebibytes
+        };
+        let (offer, space) = self.disk_offer(is_space).await;
+        let body = json!({"source": sized(&space, mebibytes), "target_type": "MOUNT"});
+        self.operate(&offer, id, "CREATE_DISK", &body).await.remove(0)
+    }
+
+    /// Waits for an offer with the disk of this id; the offer, and the disk as it is offered.
+    pub async fn offer_of(&mut self, id: &str) -> (Value, Value) {
+        self.disk_offer(|resource| disk_of(resource).is_some_and(|source| source["id"] == id)).await
+    }
+}
+
+/// The disk with a persistent volume on it, seen by its tasks at `path`.
+pub fn persistent(disk: &Value, id: &str, path: &str) -> Value {
+    let mut volume = disk.clone();
+    volume["disk"]["persistence"] = json!({"id": id});
+    volume["disk"]["volume"] = json!({"container_path": path, "mode": "RW"});
+    volume
+}

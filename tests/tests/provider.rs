@@ -1,0 +1,76 @@
+//! Disks in the offers of a real Mesos: a framework makes one, uses it, and gives it back, whatever fails meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+use hawser_tests::cluster::{Cluster, Way};
+use hawser_tests::mesos::{Container, Framework, disk_of, persistent};
+use hawser_tests::poll::until;
+use serde_json::{Value, json};
+
+/// What is offered of the profile, in MiB.
+const SPACE: f64 = 1024.0;
+
+/// Offers of space reserved for the role `storage`, and short times.
+const PROVIDER: [&str; 7] =
+    ["grace: 1s", "reconcile-every: 1s", "provider:", "  role: storage", "  pools:", "    fast:", "      capacity: 1GiB"];
+
+async fn cluster() -> Cluster {
+    Cluster::start(Way::Provider, &PROVIDER, &[]).await
+}
+
+/// The id of a disk.
+fn id(disk: &Value) -> String {
+    disk_of(disk).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+/// What there is, as kind, id or profile, and size, in order.
+fn summary(disks: &[Value]) -> Vec<String> {
+    let line = |disk: &Value| {
+        let source = disk_of(disk).unwrap();
+        let name = source["id"].as_str().or(source["profile"].as_str()).unwrap();
+        format!("{} {name} {}", source["type"].as_str().unwrap(), disk["scalar"]["value"])
+    };
+    let mut lines: Vec<String> = disks.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_is_made_of_an_offer_used_by_a_container_and_given_back() {
+    let cluster = cluster().await;
+    let mut framework = Framework::subscribe_as(cluster.mesos(), "storage").await;
+    let (_, space) = framework.disk_offer(|_| true).await;
+    assert_eq!(summary(std::slice::from_ref(&space)), [format!("RAW fast {SPACE:?}")]);
+    assert_eq!(space["reservations"][0]["role"], "storage");
+    drop(framework);
+
+    let mut framework = Framework::subscribe_as(cluster.mesos(), "storage").await;
+    let disk = framework.make_disk("make", "fast", 128.0).await;
+    assert_eq!(disk_of(&disk).unwrap()["type"], "MOUNT");
+    assert_eq!(cluster.bridges().volumes().len(), 1);
+
+    // A persistent volume on it, and a task that writes to it.
+    let (offer, disk) = framework.offer_of(&id(&disk)).await;
+    let volume = persistent(&disk, "letters", "data");
+    let volume = framework.operate(&offer, "create", "CREATE", &json!({"volumes": [volume]})).await.remove(0);
+    let (offer, volume) = framework.disk_offer(|found| disk_of(found).is_some_and(|source| source["id"] == id(&volume))).await;
+    let agent = offer["agent_id"]["value"].as_str().unwrap().to_owned();
+    let write =
+        Container::new("write", "grep ' /.*data ' /proc/self/mountinfo | grep -q ext4 && echo hello > data/letter").disk(&volume);
+    framework.launch(&offer, &agent, &write).await;
+    assert_eq!(framework.end("write").await["state"], "TASK_FINISHED", "{}", cluster.mesos().tail());
+    let (offer, volume) = framework.offer_of(&id(&volume)).await;
+    let read = Container::new("read", "test \"$(cat data/letter)\" = hello").disk(&volume);
+    framework.launch(&offer, &agent, &read).await;
+    assert_eq!(framework.end("read").await["state"], "TASK_FINISHED", "{}", cluster.mesos().tail());
+
+    // Mesos never says that a disk is not used any more.
+    until("the unmount of what no container uses", || (0..2).all(|agent| cluster.mounted(agent).is_empty()).then_some(()));
+    let (offer, volume) = framework.offer_of(&id(&volume)).await;
+    framework.operate(&offer, "destroy", "DESTROY", &json!({"volumes": [volume]})).await;
+    let (offer, disk) = framework.offer_of(&id(&disk)).await;
+    framework.operate(&offer, "delete", "DESTROY_DISK", &json!({"source": disk})).await;
+    assert!(cluster.bridges().volumes().is_empty());
+    assert_eq!(summary(&framework.disks_offered().await), [format!("RAW fast {SPACE:?}")]);
+    cluster.finish();
+}
