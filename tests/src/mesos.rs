@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub use agent::Agent;
 pub use container::Container;
-pub use disk::{disk_of, persistent};
+pub use disk::{disk_of, is_disk, persistent, sized};
 pub use framework::Framework;
 
 use crate::Workspace;

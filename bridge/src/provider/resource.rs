@@ -67,11 +67,16 @@ impl Totals {
         let is_space = |there: &&Resource| disk_id(there).is_none() && profile(there) == profile(space);
         let others: i64 = self.0.iter().filter(is_space).filter(|there| !is_alike(there, space)).map(amount).sum();
         let rest = amount(&Resource { scalar: Some(wanted), ..space.clone() }).saturating_sub(others);
-        self.0.retain(|there| !is_alike(there, space));
-        if rest > 0 {
-            let mut space = unallocated(space);
-            set_amount(&mut space, rest);
-            self.0.push(space);
+        // In its place: the same resources in another order would look like a change, and each change takes back all offers.
+        match self.0.iter().position(|there| is_alike(there, space)) {
+            Some(place) if rest > 0 => set_amount(&mut self.0[place], rest),
+            Some(place) => drop(self.0.remove(place)),
+            None if rest > 0 => {
+                let mut space = unallocated(space);
+                set_amount(&mut space, rest);
+                self.0.push(space);
+            }
+            None => {}
         }
     }
 

@@ -12,12 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::resource::{disk_id, mebibytes, source};
-use super::state::{Registration, State, is_pending, message_of, uuid_of};
+use super::config::Pool;
+use super::resource::{disk_id, mebibytes, size, source};
+use super::state::{DiskEntry, Outcome, Registration, State, is_pending, message_of, uuid_of};
 use super::stream::{Caller, Events, subscribe};
 use super::work::{Work, target};
 use super::{Doing, Provider, TYPE};
-use crate::lifecycle::Disk;
+use crate::lifecycle::{Disk, Lifecycle};
 
 /// How long a status waits for its acknowledgement before it is said again (src/slave/constants.hpp); it doubles each time.
 const FIRST_REPEAT: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ impl<'a> Session<'a> {
             // What was begun for another agent is ended for nobody, but it is ended.
             provider.resume(&state, doing);
             while let Some((uuid, outcome)) = doing.next().await {
-                finish(&mut state, uuid, outcome).await?;
+                finish(&mut state, uuid, outcome)?;
             }
         }
         let info = ResourceProviderInfo {
@@ -160,7 +161,8 @@ impl<'a> Session<'a> {
         }
         let operation = Operation {
             framework_id: apply.framework_id,
-            agent_id: None,
+            // A master aborts on an operation that is reported without one (`CHECK(operation->has_slave_id())`, src/master/master.cpp).
+            agent_id: self.state.agent(),
             latest_status: self.state.status(&apply.info, OperationState::OperationPending, None, Vec::new()),
             statuses: Vec::new(),
             uuid: message_of(uuid),
@@ -192,8 +194,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn finished(&mut self, uuid: Uuid, outcome: Result<super::state::Outcome>) -> Result<()> {
-        match finish(&mut self.state, uuid, outcome).await? {
+    async fn finished(&mut self, uuid: Uuid, outcome: Result<Outcome>) -> Result<()> {
+        match finish(&mut self.state, uuid, outcome)? {
             Some(operation) => self.say(uuid, &operation).await,
             None => Ok(()),
         }
@@ -337,18 +339,17 @@ impl<'a> Session<'a> {
     }
 
     /// How much of a profile is not a disk.
-    async fn free(&self, profile: &str, pool: &super::config::Pool) -> Result<Option<Bytes>> {
+    async fn free(&self, profile: &str, pool: &Pool) -> Result<Option<Bytes>> {
         let Some(capacity) = pool.capacity else {
             let driver = self.provider.lifecycle.driver();
             let (capability, parameters) = ((&pool.access(false)).into(), pool.parameters.clone());
             return driver.capacity(capability, parameters, Deadline::after(CAPACITY)).await;
         };
-        let of_profile = |disk: &&super::state::DiskEntry| {
-            source(&disk.resource.0).is_some_and(|source| source.profile.as_deref() == Some(profile))
-        };
+        let of_profile =
+            |disk: &&DiskEntry| source(&disk.resource.0).is_some_and(|source| source.profile.as_deref() == Some(profile));
         let mut used = 0;
         for disk in self.state.disks().filter(of_profile) {
-            used += super::resource::size(&disk.resource.0)?.get();
+            used += size(&disk.resource.0)?.get();
         }
         Ok(Some(Bytes::new(capacity.get().saturating_sub(used))))
     }
@@ -364,14 +365,14 @@ impl<'a> Session<'a> {
 }
 
 /// Notes how the work of an operation ended; nothing for one that is on no record.
-async fn finish(state: &mut State, uuid: Uuid, outcome: Result<super::state::Outcome>) -> Result<Option<Operation>> {
+fn finish(state: &mut State, uuid: Uuid, outcome: Result<Outcome>) -> Result<Option<Operation>> {
     match state.operation(uuid).filter(|operation| is_pending(operation)).cloned() {
         Some(operation) => state.finish(uuid, operation, outcome).map(Some),
         None => Ok(None),
     }
 }
 
-async fn show(lifecycle: &crate::lifecycle::Lifecycle, disks: Vec<Disk>) -> Result<()> {
+async fn show(lifecycle: &Lifecycle, disks: Vec<Disk>) -> Result<()> {
     let deadline = Deadline::after(PUBLISH);
     let mut shown = JoinSet::new();
     for disk in disks {

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use hawser_proto::mesos::v1::{
-    Operation, OperationState, OperationStatus, Resource, ResourceProviderId, Uuid as UuidMessage, offer,
+    AgentId as AgentIdMessage, Operation, OperationState, OperationStatus, Resource, ResourceProviderId, Uuid as UuidMessage,
+    offer,
 };
 use hawser_volume::{Access, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,11 @@ impl State {
             operations.insert(uuid, operation);
         }
         Ok(Self { ledger: ledger.clone(), registration, totals, disks, operations })
+    }
+
+    /// The agent, as its messages say it.
+    pub(super) fn agent(&self) -> Option<AgentIdMessage> {
+        self.registration.as_ref().map(|registration| AgentIdMessage { value: registration.agent.as_str().to_owned() })
     }
 
     /// All that is offered.
@@ -218,7 +224,7 @@ impl State {
             message,
             converted_resources,
             uuid,
-            agent_id: None,
+            agent_id: self.agent(),
             resource_provider_id: provider.map(|value| ResourceProviderId { value }),
         }
     }

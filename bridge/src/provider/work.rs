@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hawser_proto::csi::CreateVolumeRequest;
 use hawser_proto::mesos::v1::offer::operation::{CreateDisk, DestroyDisk, Type};
 use hawser_proto::mesos::v1::resource::disk_info;
 use hawser_proto::mesos::v1::{Resource, offer};
-use hawser_volume::{Deadline, Error, Kind, ObjectName, Result};
+use hawser_volume::{Access, Deadline, Error, Kind, ObjectName, Result};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
@@ -60,15 +61,26 @@ pub(super) enum Work {
 #[derive(Debug, Clone)]
 pub(super) enum Slow {
     /// A disk is to be made of space.
-    Make {
-        name: ObjectName,
-        request: hawser_proto::csi::CreateVolumeRequest,
-        access: hawser_volume::Access,
-        source: Resource,
-        becomes: disk_info::Source,
-    },
+    Make(Make),
     /// A disk is to be deleted.
-    Delete { id: String, conversion: Conversion },
+    Delete(Delete),
+}
+
+/// A volume that is to be made, and what space becomes with it.
+#[derive(Debug, Clone)]
+pub(super) struct Make {
+    name: ObjectName,
+    request: CreateVolumeRequest,
+    access: Access,
+    source: Resource,
+    becomes: disk_info::Source,
+}
+
+/// A volume that is to be deleted, and what its disk becomes.
+#[derive(Debug, Clone)]
+pub(super) struct Delete {
+    id: String,
+    conversion: Conversion,
 }
 
 /// Where Mesos looks for disks.
@@ -147,13 +159,11 @@ impl State {
                 let disk = Some((id.clone(), known.context.clone(), pool.access(is_block)));
                 Ok(Work::Done(Ok(Outcome { conversions: vec![conversion], disk, ..Outcome::default() })))
             }
-            None => Ok(Work::Slow(Box::new(Slow::Make {
-                name: format!("mesos-{uuid}").parse()?,
-                request: pool.request(size(from)?, is_block),
-                access: pool.access(is_block),
-                source: from.clone(),
-                becomes,
-            }))),
+            None => {
+                let name = format!("mesos-{uuid}").parse()?;
+                let (request, access) = (pool.request(size(from)?, is_block), pool.access(is_block));
+                Ok(Work::Slow(Box::new(Slow::Make(Make { name, request, access, source: from.clone(), becomes }))))
+            }
         }
     }
 
@@ -175,7 +185,7 @@ impl State {
             ..disk_info::Source::default()
         };
         let conversion = Conversion { consumed: from.clone(), converted: is_offered.then(|| with_source(from, space)) };
-        Ok(Work::Slow(Box::new(Slow::Delete { id, conversion })))
+        Ok(Work::Slow(Box::new(Slow::Delete(Delete { id, conversion }))))
     }
 }
 
@@ -198,14 +208,14 @@ impl Slow {
 
     async fn attempt(&self, lifecycle: &Lifecycle) -> Result<Outcome> {
         match self {
-            Slow::Make { name, request, access, source, becomes } => {
+            Slow::Make(Make { name, request, access, source, becomes }) => {
                 let made = lifecycle.make_disk(name, request.clone()).await?;
                 let becomes = disk_info::Source { id: Some(made.id.clone()), ..becomes.clone() };
                 let conversion = Conversion { consumed: source.clone(), converted: Some(with_source(source, becomes)) };
                 let disk = Some((made.id, made.context, access.clone()));
                 Ok(Outcome { conversions: vec![conversion], disk, ..Outcome::default() })
             }
-            Slow::Delete { id, conversion } => {
+            Slow::Delete(Delete { id, conversion }) => {
                 lifecycle.delete_disk(id, Deadline::after(DELETE)).await?;
                 Ok(Outcome { conversions: vec![conversion.clone()], ..Outcome::default() })
             }

@@ -183,7 +183,7 @@ impl Framework {
     }
 
     /// A call whose body is named as its type is.
-    async fn call(&self, kind: &str, body: &Value) {
+    pub(super) async fn call(&self, kind: &str, body: &Value) {
         let mut call = json!({"type": kind, "framework_id": {"value": self.id}});
         call[kind.to_lowercase()] = body.clone();
         let answer = post(&self.url, &call, &[("Mesos-Stream-Id", &self.stream)]).timeout(PATIENCE).send().await.unwrap();

@@ -103,6 +103,24 @@ fn operations_that_say_nothing_valid_are_refused() {
 }
 
 #[test]
+fn space_is_as_much_as_there_is_whoever_has_reserved_some() {
+    let space = |mebibytes: f64| value::Scalar { value: mebibytes };
+    let mut all = totals(&[raw(100.0, &["storage"]), disk("local:1", 10.0), raw(20.0, &["storage", "storage/a"])]);
+    let before = all.clone();
+    all.set_space(&raw(0.0, &["storage"]), space(120.0));
+    assert_eq!(all, before, "nothing has changed, not even the order");
+    all.set_space(&raw(0.0, &["storage"]), space(70.0));
+    assert_eq!(all, totals(&[raw(50.0, &["storage"]), disk("local:1", 10.0), raw(20.0, &["storage", "storage/a"])]));
+    // Less than what is reserved otherwise: that stays.
+    all.set_space(&raw(0.0, &["storage"]), space(5.0));
+    assert_eq!(all, totals(&[disk("local:1", 10.0), raw(20.0, &["storage", "storage/a"])]));
+    all.set_space(&raw(0.0, &["storage"]), space(120.0));
+    assert_eq!(all.all().len(), 3);
+    all.retain_space(|_| false);
+    assert_eq!(all, totals(&[disk("local:1", 10.0)]));
+}
+
+#[test]
 fn sizes_are_whole_mebibytes() {
     assert_eq!(size(&raw(3.0, &[])).unwrap().get(), 3 << 20);
     for wrong in [0.0, -1.0, 0.5, f64::NAN, f64::INFINITY] {
