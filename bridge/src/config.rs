@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::mesos::{Endpoint, Masters};
 use crate::policy::Takeover;
+use crate::provider::config::ProviderConfig;
 
 /// How the bridge of this agent works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct BridgeConfig {
     /// A PEM file with certificates of authorities that are trusted for Mesos besides those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesos_ca: Option<PathBuf>,
+    /// What the agent offers to frameworks as disks. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderConfig>,
     /// How long a volume that another node has is waited for before it is refused: a task's end is reported before its volumes are
     /// unmounted. Default: `30s`.
     pub wait_for_holder: Interval,
@@ -74,6 +78,7 @@ impl Default for BridgeConfig {
             mesos_agent: None,
             mesos_credential: None,
             mesos_ca: None,
+            provider: None,
             wait_for_holder: Interval(Duration::from_secs(30)),
             grace: Interval(Duration::from_secs(300)),
             reconcile_every: Interval(Duration::from_secs(60)),
@@ -83,23 +88,25 @@ impl Default for BridgeConfig {
 
 impl BridgeConfig {
     /// What is wrong although every value is well formed: key and mistake.
-    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+    pub fn mistakes(&self) -> Vec<(String, String)> {
         let mut mistakes = Vec::new();
+        let mut wrong = |key: &str, text: String| mistakes.push((key.to_owned(), text));
         let sockets = self.isolator_socket.iter().map(|path| ("isolator-socket", path));
         let paths = [("state", &self.state), ("mounts", &self.mounts), ("docker-socket", &self.docker_socket)];
         for (key, path) in paths.into_iter().chain(sockets) {
             if !path.is_absolute() {
-                mistakes.push((key, format!("{} is not an absolute path", path.display())));
+                wrong(key, format!("{} is not an absolute path", path.display()));
             }
         }
         if let Some(root) = &self.root_path
             && (root.is_absolute() || root.components().any(|part| !matches!(part, std::path::Component::Normal(_))))
         {
-            mistakes.push(("root-path", format!("{} is not a relative path without `..`", root.display())));
+            wrong("root-path", format!("{} is not a relative path without `..`", root.display()));
         }
         if self.controller.is_some() && self.driver.is_none() {
-            mistakes.push(("controller", "needs `driver`, the endpoint of the Node service".to_owned()));
+            wrong("controller", "needs `driver`, the endpoint of the Node service".to_owned());
         }
+        mistakes.extend(self.provider.iter().flat_map(ProviderConfig::mistakes));
         mistakes
     }
 }
@@ -151,7 +158,7 @@ mod tests {
             controller: Some("/c.sock".to_owned()),
             ..BridgeConfig::default()
         };
-        let keys: Vec<&str> = wrong.mistakes().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<String> = wrong.mistakes().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["state", "root-path", "controller"]);
     }
 }

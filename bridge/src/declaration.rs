@@ -42,6 +42,8 @@ pub enum Form {
     DockerOptions,
     /// A volume id and a volume context, as NodeStageVolume and NodePublishVolume bring them.
     NodeRequest,
+    /// A disk of a resource provider, as Mesos says that it is used.
+    Disk,
 }
 
 impl Form {
@@ -62,6 +64,7 @@ impl fmt::Display for Form {
             Form::DockerParameters => "Docker parameters",
             Form::DockerOptions => "Docker options",
             Form::NodeRequest => "CSI node request",
+            Form::Disk => "disk of a resource provider",
         })
     }
 }

@@ -28,7 +28,7 @@ use hawser_proto::csi::controller_client::ControllerClient;
 use hawser_proto::csi::identity_client::IdentityClient;
 use hawser_proto::csi::node_client::NodeClient;
 use hawser_volume::secrets::HOLDER_IS_DEAD;
-use hawser_volume::{Deadline, Error, Kind, Result};
+use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
 use tonic::transport::{Channel, Endpoint};
 
 pub use ask::Abilities;
@@ -126,6 +126,23 @@ impl Driver {
         let answer = calling("CreateVolume", &name, deadline, request, rpc!(self.controller(), create_volume));
         let volume = answer.await?.volume;
         volume.ok_or_else(|| Error::internal(format!("CreateVolume {name}: driver {} answered without a volume", self.name)))
+    }
+
+    /// GetCapacity: what is free for volumes of these parameters and this use; nothing when the driver cannot tell.
+    pub async fn capacity(
+        &self,
+        capability: csi::VolumeCapability,
+        parameters: Context,
+        deadline: Deadline,
+    ) -> Result<Option<Bytes>> {
+        if !self.can.capacity {
+            return Ok(None);
+        }
+        let request = csi::GetCapacityRequest { volume_capabilities: vec![capability], parameters, accessible_topology: None };
+        let answer = calling("GetCapacity", "of a profile", deadline, request, rpc!(self.controller(), get_capacity)).await?;
+        let bytes = u64::try_from(answer.available_capacity);
+        let wrong = |_| Error::internal(format!("GetCapacity: driver {} says {}", self.name, answer.available_capacity));
+        bytes.map(|bytes| Some(Bytes::new(bytes))).map_err(wrong)
     }
 
     /// DeleteVolume.

@@ -35,6 +35,14 @@ const HOLDINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("holdings
 /// What was staged in word only, by the staging path that was asked for.
 const PLACEHOLDERS: TableDefinition<'_, &str, &str> = TableDefinition::new("placeholders");
 
+/// The disks that a resource provider offers, by volume id, its operations, by their uuids, and what there is one of.
+const DISKS: TableDefinition<'_, &str, &str> = TableDefinition::new("disks");
+const OPERATIONS: TableDefinition<'_, &str, &str> = TableDefinition::new("operations");
+const PROVIDER: TableDefinition<'_, &str, &str> = TableDefinition::new("provider");
+
+/// Disks with what a persistent volume left that is no more, by volume id.
+const LEFTOVERS: TableDefinition<'_, &str, &str> = TableDefinition::new("leftovers");
+
 /// The takeovers of late, and which agents were seen where: each under its key of this table.
 const TAKEOVERS: TableDefinition<'_, &str, &str> = TableDefinition::new("takeovers");
 const LATE: &str = "late";
@@ -43,6 +51,47 @@ const SIGHTINGS: &str = "sightings";
 /// The version of the file's form, under the one key of this table.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
+
+/// The tables of a resource provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Provider,
+    Disks,
+    Operations,
+    Leftovers,
+}
+
+impl Section {
+    const ALL: [Section; 4] = [Section::Provider, Section::Disks, Section::Operations, Section::Leftovers];
+
+    fn table(self) -> TableDefinition<'static, &'static str, &'static str> {
+        match self {
+            Section::Provider => PROVIDER,
+            Section::Disks => DISKS,
+            Section::Operations => OPERATIONS,
+            Section::Leftovers => LEFTOVERS,
+        }
+    }
+}
+
+/// Entries that are written together or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Batch(Vec<(Section, String, Option<String>)>);
+
+impl Batch {
+    /// Writes the entry `key`.
+    pub(crate) fn put(&mut self, section: Section, key: &str, entry: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(entry);
+        let text = text.map_err(|error| Error::internal(format!("write down {key:?}")).caused_by(error))?;
+        self.0.push((section, key.to_owned(), Some(text)));
+        Ok(())
+    }
+
+    /// Removes the entry `key`.
+    pub(crate) fn remove(&mut self, section: Section, key: &str) {
+        self.0.push((section, key.to_owned(), None));
+    }
+}
 
 /// The file with everything that must survive this process. Cheap to clone; every method blocks for the time of a flush.
 #[derive(Debug, Clone)]
@@ -84,6 +133,9 @@ impl Ledger {
             write.open_table(HOLDINGS).map_err(|error| self.failed(error.into()))?;
             write.open_table(PLACEHOLDERS).map_err(|error| self.failed(error.into()))?;
             write.open_table(TAKEOVERS).map_err(|error| self.failed(error.into()))?;
+            for section in Section::ALL {
+                write.open_table(section.table()).map_err(|error| self.failed(error.into()))?;
+            }
             found
         };
         match found {
@@ -174,6 +226,30 @@ impl Ledger {
         };
         write.commit().map_err(|error| self.failed(error.into()))?;
         Ok(result)
+    }
+
+    /// One entry of a resource provider.
+    pub(crate) fn entry<T: DeserializeOwned>(&self, section: Section, key: &str) -> Result<Option<T>> {
+        self.get(section.table(), key)
+    }
+
+    /// All entries of a resource provider, in the order of keys.
+    pub(crate) fn entries<T: DeserializeOwned>(&self, section: Section) -> Result<Vec<(String, T)>> {
+        self.all(section.table())
+    }
+
+    /// Writes all of a batch with one flush.
+    pub(crate) fn write_together(&self, batch: &Batch) -> Result<()> {
+        let write = self.database.begin_write().map_err(|error| self.failed(error.into()))?;
+        for (section, key, text) in &batch.0 {
+            let mut table = write.open_table(section.table()).map_err(|error| self.failed(error.into()))?;
+            match text {
+                Some(text) => table.insert(key.as_str(), text.as_str()).map(drop),
+                None => table.remove(key.as_str()).map(drop),
+            }
+            .map_err(|error| self.failed(error.into()))?;
+        }
+        write.commit().map_err(|error| self.failed(error.into()))
     }
 
     /// The takeovers of late.

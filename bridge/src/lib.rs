@@ -26,6 +26,7 @@ pub mod mesos;
 pub mod name;
 pub mod plan;
 pub mod policy;
+pub mod provider;
 pub mod slot;
 
 pub use claim::{ClaimedVolume, ExistingVolume, NamedVolume, VolumeClaim};

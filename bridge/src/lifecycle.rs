@@ -17,6 +17,7 @@
 //! * **A caller that was not there for the answer is no user.** It does not know that it would have to say when it is done.
 
 mod attach;
+mod disk;
 mod hold;
 mod listed;
 mod locks;
@@ -47,6 +48,7 @@ use listed::Listed;
 use locks::Locks;
 use users::Life;
 
+pub use disk::Disk;
 pub use named::Seen;
 pub use reconcile::Report;
 pub use staged::Request;

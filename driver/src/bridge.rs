@@ -12,6 +12,7 @@ use hawser_bridge::lifecycle::{Reach, Settings, Tenants};
 use hawser_bridge::mesos::agent::AGENT_PATIENCE;
 use hawser_bridge::mesos::master::Patience;
 use hawser_bridge::mesos::{Agent, Credential, Http, HttpOptions, Master};
+use hawser_bridge::provider::Provider;
 use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
 use hawser_host::{Host, Linux, elsewhere, machine};
 use hawser_proto::csi::identity_server::IdentityServer;
@@ -37,6 +38,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Where the agent of this machine listens, unless it was told otherwise (`--port`).
 const LOCAL_AGENT: &str = "http://127.0.0.1:5051";
 
+/// Where below `bridge.mounts` the disks of the resource provider are shown.
+const DISKS: &str = "disks";
+
 /// Runs the bridge until `stop` is ready. Mounts stay as they are: a task does not notice that its bridge is restarted.
 pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     let bridge = &config.bridge;
@@ -60,11 +64,17 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
         agent: Some(agent(bridge, &http)?),
         booted_at: machine::booted_at,
     };
-    let lifecycle = Lifecycle::new(driver, ledger, fence.clone(), Arc::new(Containers), settings);
+    let agent_of_provider = settings.agent.clone();
+    let lifecycle = Lifecycle::new(driver, ledger.clone(), fence.clone(), Arc::new(Containers), settings);
     reconcile(&lifecycle).await;
 
     let stopping = CancellationToken::new();
-    let doors = open_doors(bridge, &lifecycle, &stopping)?;
+    let mut doors = open_doors(bridge, &lifecycle, &stopping)?;
+    if let (Some(config), Some(agent)) = (bridge.provider.clone(), agent_of_provider) {
+        let (root, every) = (bridge.mounts.join(DISKS), bridge.reconcile_every.0);
+        let provider = Provider::new(agent, lifecycle.clone(), ledger, config, root, every);
+        doors.push(tokio::spawn(provider.run(stopping.clone().cancelled_owned())));
+    }
     let regularly = tokio::spawn({
         let (lifecycle, every) = (lifecycle.clone(), bridge.reconcile_every.0);
         async move {

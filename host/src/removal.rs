@@ -3,7 +3,7 @@
 //! Directories are opened anew from the root of the tree with links and other mounts forbidden on the way, so what is planted in the tree
 //! while it is removed leads nowhere. One level of paths is remembered, not descriptors, so no depth and no width exhausts them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,8 @@ struct Removal<'a> {
 
 /// Removes what is called `name` in `directory`, a tree or a file, with `workers` directories at a time. Returns how many files and
 /// directories were removed. When it fails, or is killed, what is left is removed by the same call later.
-pub fn remove(directory: &Directory, name: &str, workers: usize, pulse: &Pulse) -> Result<u64> {
+pub fn remove(directory: &Directory, name: impl AsRef<OsStr>, workers: usize, pulse: &Pulse) -> Result<u64> {
+    let name = name.as_ref();
     match directory.entry(name)? {
         None => return Ok(0),
         Some(entry) if !entry.is_directory => {

@@ -23,6 +23,8 @@ pub enum Way {
     Dvdcli,
     /// `volume/csi`.
     Csi,
+    /// None: disks are among the resources of tasks.
+    Provider,
 }
 
 /// The cluster.
@@ -42,6 +44,7 @@ impl Cluster {
         let workspace = Workspace::new();
         let options = match way {
             Way::Dvdcli => Options { agents: AGENTS.len(), seen: bridges.shared.clone(), ..Options::with_dvdcli(hawser()) },
+            Way::Provider => Options { agents: AGENTS.len(), seen: bridges.shared.clone(), ..Options::default() },
             Way::Csi => Options::with_csi(&AGENTS.map(|agent| CsiPlugin {
                 name: PLUGIN,
                 socket: bridges.place(agent, "isolator.sock"),
@@ -139,6 +142,7 @@ impl Way {
                 Container::new(id, shell).docker_volume("data", "hawser", volume, &options)
             }
             Way::Csi => Container::new(id, shell).csi_volume("data", PLUGIN, &made_on_first_use(volume)),
+            Way::Provider => panic!("a disk is made by an operation and not by a container"),
         }
     }
 }

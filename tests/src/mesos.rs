@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod container;
+pub mod disk;
 pub mod framework;
 pub mod http;
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 pub use agent::Agent;
 pub use container::Container;
+pub use disk::{disk_of, is_disk, persistent, sized};
 pub use framework::Framework;
 
 use crate::Workspace;

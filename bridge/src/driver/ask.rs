@@ -26,6 +26,8 @@ pub struct Abilities {
     pub list_nodes: bool,
     /// GET_VOLUME.
     pub get: bool,
+    /// GET_CAPACITY.
+    pub capacity: bool,
     /// STAGE_UNSTAGE_VOLUME.
     pub stage: bool,
 }
@@ -71,6 +73,7 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         list: has(OfController::ListVolumes),
         list_nodes: has(OfController::ListVolumesPublishedNodes),
         get: has(OfController::GetVolume),
+        capacity: has(OfController::GetCapacity),
         stage: of_node.contains(&i32::from(OfNode::StageUnstageVolume)),
     };
     let request = csi::NodeGetInfoRequest {};

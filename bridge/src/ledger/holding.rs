@@ -46,6 +46,8 @@ pub enum Door {
     Docker,
     /// The CSI endpoint for Mesos' `volume/csi` isolator. Which containers there are must be asked of the agent.
     Isolator,
+    /// Disks that a resource provider offers. Mesos says when one is used, and never when it is not.
+    Provider,
 }
 
 /// A volume that this node holds, or is about to, or is about to give back.

@@ -75,6 +75,7 @@ fn is_over(usage: &mut Usage, in_use: &InUse, recorded: bool, grace: Duration, n
     let used = match usage.door {
         Door::Isolator => in_use.has_csi(&usage.name),
         Door::Docker => in_use.has_docker(&usage.name),
+        Door::Provider => in_use.has_disk(&usage.name),
     };
     if used || recorded {
         usage.agent = Some(in_use.agent.clone());

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hawser_volume::{Error, Result};
+use reqwest::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use super::endpoint::Endpoint;
 use super::http::{Answer, Http, parse};
 use super::identity::AgentInfo;
 use super::task::{ContainerId, DeclaredVolume, Task, Use};
-use super::wire::{self, ContainerIdField, ContainerInfo, Id, TaskMessage};
+use super::wire::{self, ContainerIdField, ContainerInfo, Id, ResourceMessage, TaskMessage};
 
 /// The agent's process, where the address does not name another: there is one in an agent's program.
 const PROCESS: &str = "/slave(1)";
@@ -127,7 +128,8 @@ impl Agent {
             let framework = executor_info.framework_id.map(|id| id.value);
             let executor = executor_info.executor_id.value;
             let container = framework.clone().and_then(|framework| by_executor.get(&(framework, executor.clone())).cloned());
-            for volume in executor_info.container.map(ContainerInfo::declared).unwrap_or_default() {
+            let declared = executor_info.container.map(ContainerInfo::declared).unwrap_or_default();
+            for volume in declared.into_iter().chain(wire::disks(executor_info.resources)) {
                 uses.push(Use {
                     volume,
                     framework: framework.clone(),
@@ -138,6 +140,17 @@ impl Agent {
             }
         }
         Ok(AgentView { info, containers, uses, untold })
+    }
+
+    /// Sends `body` to the API called `name`, below the agent's own (`resource_provider`), and returns what begins to come back; it may
+    /// have no end. `Unavailable` when the agent does not take it.
+    pub(crate) async fn post(&self, name: &str, headers: &[(&'static str, &str)], body: Vec<u8>) -> Result<Response> {
+        let path = format!("{}/{name}", self.api);
+        let asked = self.http.post(&self.server, &path, name, headers, body);
+        tokio::time::timeout(self.patience, asked).await.map_err(|_| {
+            let waited = self.patience.as_millis();
+            Error::deadline_exceeded(format!("{name} of {}: it does not answer within {waited} ms", self.server))
+        })?
     }
 
     async fn call<T: DeserializeOwned>(&self, name: &str, call: Value) -> Result<T> {
@@ -246,6 +259,8 @@ struct ExecutorInfo {
     executor_id: Id,
     framework_id: Option<Id>,
     container: Option<ContainerInfo>,
+    #[serde(default)]
+    resources: Vec<ResourceMessage>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -160,7 +160,7 @@ mod tests {
             .into_iter()
             .map(|noted| match noted.volume {
                 DeclaredVolume::Docker { driver, name } => format!("{} {driver} {name}", noted.container),
-                DeclaredVolume::Csi { .. } => unreachable!("there is none"),
+                DeclaredVolume::Csi { .. } | DeclaredVolume::Disk { .. } => unreachable!("there is none"),
             })
             .collect();
         assert_eq!(names, ["c-standalone hawser v-alone", "df008878-7a53-4bb5-9e16-d4ee16089afd hawser db0"]);

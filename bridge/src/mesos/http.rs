@@ -7,7 +7,7 @@ use hawser_volume::error::shown;
 use hawser_volume::{Error, Kind, Result};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, StatusCode};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -30,6 +30,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How long a connection is kept for the next question of the same look.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// After how much silence a connection is tried.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How Mesos is spoken to.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +67,8 @@ impl Http {
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_MAX)
+            // A subscription is silent for days, and an agent's machine may be lost meanwhile.
+            .tcp_keepalive(KEEPALIVE)
             .pool_idle_timeout(IDLE_MAX)
             .user_agent(concat!("hawser/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &options.ca_file {
@@ -90,17 +95,11 @@ impl Http {
             // The address is in the message already, and the error would repeat it with every cause.
             Error::unavailable(format!("ask {server} for {what}")).caused_by(error.without_url())
         };
-        let mut request = match body {
+        let request = match body {
             Some(body) => self.client.post(server.at(path)).header(CONTENT_TYPE, "application/json").body(body.to_string()),
             None => self.client.get(server.at(path)),
         };
-        request = request.header(ACCEPT, "application/json");
-        if let Some(credential) = &self.credential {
-            request = match credential.read().await? {
-                Secret::Basic { principal, secret } => request.basic_auth(principal, Some(secret.expose_secret())),
-                Secret::Bearer(token) => request.bearer_auth(token.expose_secret()),
-            };
-        }
+        let request = self.signed(request.header(ACCEPT, "application/json")).await?;
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         if status == StatusCode::OK {
@@ -113,16 +112,46 @@ impl Http {
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
             return server.redirected(location).map(Answer::Elsewhere);
         }
-        let kind = match status {
-            StatusCode::UNAUTHORIZED => Kind::Unauthenticated,
-            StatusCode::FORBIDDEN => Kind::PermissionDenied,
-            _ => Kind::Unavailable,
-        };
-        let text = read(response, REFUSAL_MAX).await.ok().flatten().unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let text = if text.trim().is_empty() { String::new() } else { format!(" ({})", shown(text.trim())) };
-        Err(Error::new(kind, format!("ask {server} for {what}: it answers {status}{text}")))
+        Err(refusal(response, &format!("ask {server} for {what}")).await)
     }
+
+    /// Sends `body` to `path` and returns what begins to come back, whose end may never come. `what` names it in messages.
+    pub(crate) async fn post(
+        &self,
+        server: &Endpoint,
+        path: &str,
+        what: &str,
+        headers: &[(&'static str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Response> {
+        let request =
+            headers.iter().fold(self.client.post(server.at(path)), |request, (name, value)| request.header(*name, *value));
+        let sent = self.signed(request.body(body)).await?.send().await;
+        let response = sent.map_err(|error| Error::unavailable(format!("{what} of {server}")).caused_by(error.without_url()))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response, &format!("{what} of {server}")).await) }
+    }
+
+    async fn signed(&self, request: RequestBuilder) -> Result<RequestBuilder> {
+        let Some(credential) = &self.credential else { return Ok(request) };
+        Ok(match credential.read().await? {
+            Secret::Basic { principal, secret } => request.basic_auth(principal, Some(secret.expose_secret())),
+            Secret::Bearer(token) => request.bearer_auth(token.expose_secret()),
+        })
+    }
+}
+
+/// What an answer that is none says.
+async fn refusal(response: Response, attempted: &str) -> Error {
+    let status = response.status();
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => Kind::Unauthenticated,
+        StatusCode::FORBIDDEN => Kind::PermissionDenied,
+        _ => Kind::Unavailable,
+    };
+    let text = read(response, REFUSAL_MAX).await.ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let text = if text.trim().is_empty() { String::new() } else { format!(" ({})", shown(text.trim())) };
+    Error::new(kind, format!("{attempted}: it answers {status}{text}"))
 }
 
 /// The body, or nothing when it is longer than `max`.

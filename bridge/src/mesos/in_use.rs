@@ -80,6 +80,11 @@ impl InUse {
         self.volumes.iter().any(|volume| matches!(volume, DeclaredVolume::Docker { name: used, .. } if used == name))
     }
 
+    /// Whether the resources of a container have the disk `id`.
+    pub fn has_disk(&self, id: &str) -> bool {
+        self.volumes.iter().any(|volume| matches!(volume, DeclaredVolume::Disk { id: used } if used == id))
+    }
+
     /// Whether this agent has a record of the CSI volume `id`: it writes one before it has a volume staged, and removes it after it
     /// had it unstaged (`<work_dir>/csi/<type>/<name>/volumes/<id>/volume.state`, src/csi/v1_volume_manager.cpp).
     ///

@@ -51,6 +51,11 @@ pub enum DeclaredVolume {
         /// The volume id.
         id: String,
     },
+    /// A disk among its resources that has an id, which a resource provider chose.
+    Disk {
+        /// The id.
+        id: String,
+    },
 }
 
 impl DeclaredVolume {
@@ -58,7 +63,7 @@ impl DeclaredVolume {
     pub fn name(&self) -> &str {
         match self {
             Self::Docker { name, .. } => name,
-            Self::Csi { id, .. } => id,
+            Self::Csi { id, .. } | Self::Disk { id } => id,
         }
     }
 }
@@ -78,7 +83,7 @@ pub struct Task {
     pub state: String,
     /// The container that it was last said to run in. With an executor that does not make containers of its own, the executor's.
     pub container: Option<ContainerId>,
-    /// What its own `ContainerInfo` declares. That of its executor comes with the executor.
+    /// What its own `ContainerInfo` declares, and the disks among its resources. That of its executor comes with the executor.
     pub volumes: BTreeSet<DeclaredVolume>,
 }
 

@@ -164,6 +164,27 @@ impl ContainerInfo {
     }
 }
 
+/// One of the resources of a task or an executor, as far as it says which disk it is.
+#[derive(Debug, Deserialize)]
+pub(super) struct ResourceMessage {
+    disk: Option<DiskInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DiskInfo {
+    source: Option<DiskSource>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DiskSource {
+    id: Option<String>,
+}
+
+/// The disks with an id among resources.
+pub(super) fn disks(resources: Vec<ResourceMessage>) -> impl Iterator<Item = DeclaredVolume> {
+    resources.into_iter().filter_map(|resource| Some(DeclaredVolume::Disk { id: resource.disk?.source?.id? }))
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct TaskMessage {
     task_id: Id,
@@ -174,6 +195,8 @@ pub(super) struct TaskMessage {
     #[serde(default)]
     statuses: Vec<TaskStatus>,
     container: Option<ContainerInfo>,
+    #[serde(default)]
+    resources: Vec<ResourceMessage>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -189,6 +212,7 @@ struct ContainerStatus {
 impl From<TaskMessage> for Task {
     fn from(task: TaskMessage) -> Self {
         let container = task.statuses.into_iter().rev().find_map(|status| status.container_status?.container_id);
+        let declared = task.container.map(ContainerInfo::declared).unwrap_or_default();
         Self {
             id: task.task_id.value,
             framework: task.framework_id.value,
@@ -197,7 +221,7 @@ impl From<TaskMessage> for Task {
             agent: task.agent_id.value,
             state: task.state,
             container: container.map(ContainerId::from),
-            volumes: task.container.map(ContainerInfo::declared).unwrap_or_default(),
+            volumes: declared.into_iter().chain(disks(task.resources)).collect(),
         }
     }
 }

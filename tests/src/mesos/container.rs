@@ -8,12 +8,13 @@ pub struct Container {
     id: String,
     command: String,
     volumes: Vec<Value>,
+    disks: Vec<Value>,
 }
 
 impl Container {
     /// A container that runs `command`, a piece of shell, in its sandbox.
     pub fn new(id: &str, command: &str) -> Self {
-        Self { id: id.to_owned(), command: command.to_owned(), volumes: Vec::new() }
+        Self { id: id.to_owned(), command: command.to_owned(), volumes: Vec::new(), disks: Vec::new() }
     }
 
     /// With a volume that a Docker volume driver provides, at `path` (below the sandbox when relative).
@@ -28,6 +29,12 @@ impl Container {
         self.volumes.push(json!({"container_path": path, "mode": "RW", "source": {"type": "CSI_VOLUME", "csi_volume": {
             "plugin_name": plugin, "static_provisioning": static_provisioning,
         }}}));
+        self
+    }
+
+    /// With a persistent volume, which says itself where it is.
+    pub fn disk(mut self, resource: &Value) -> Self {
+        self.disks.push(resource.clone());
         self
     }
 
@@ -54,10 +61,12 @@ impl Container {
 
     fn parts(&self) -> Value {
         let scalar = |name: &str, value: f64| json!({"name": name, "type": "SCALAR", "scalar": {"value": value}});
+        let mut resources = vec![scalar("cpus", 0.1), scalar("mem", 32.0)];
+        resources.extend(self.disks.iter().cloned());
         json!({
             "command": {"value": self.command},
             "container": {"type": "MESOS", "volumes": self.volumes},
-            "resources": [scalar("cpus", 0.1), scalar("mem", 32.0)],
+            "resources": resources,
         })
     }
 }

@@ -25,40 +25,73 @@ pub struct Framework {
     events: Events,
     offers: Vec<Value>,
     statuses: VecDeque<Value>,
+    /// Ends of operations, by the ids that the framework gave.
+    pub(super) operations: VecDeque<Value>,
 }
 
 impl Framework {
     /// Subscribes with the master. Its tasks outlive the process of their agent.
     pub async fn subscribe(mesos: &Mesos) -> Self {
+        Self::subscribe_as(mesos, "tests").await
+    }
+
+    /// The same in another role.
+    pub async fn subscribe_as(mesos: &Mesos, role: &str) -> Self {
         let url = format!("{}/api/v1/scheduler", mesos.url());
-        let info = json!({"user": "root", "name": "tests", "roles": ["tests"], "checkpoint": true, "capabilities": [
-            {"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}]});
+        let info = json!({"user": "root", "name": "tests", "roles": [role], "checkpoint": true, "capabilities": [
+            {"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}, {"type": "RESERVATION_REFINEMENT"}]});
         let call = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": info}});
         let answer = post(&url, &call, &[]).send().await.unwrap();
         let stream = answer.headers()["Mesos-Stream-Id"].to_str().unwrap().to_owned();
         let mut events = Events::of(answer);
         let subscribed = events.next().await.unwrap();
         let id = subscribed["subscribed"]["framework_id"]["value"].as_str().unwrap().to_owned();
-        Self { url, stream, id, events, offers: Vec::new(), statuses: VecDeque::new() }
+        Self { url, stream, id, events, offers: Vec::new(), statuses: VecDeque::new(), operations: VecDeque::new() }
     }
 
     /// Runs `container` as a task of the same id on `agent`; returns when Mesos has been told to.
     pub async fn run(&mut self, agent: &Agent, container: &Container) {
         let agent = agent.id().await;
-        // What the master has taken back meanwhile is no offer any more.
-        while let Ok(event) = tokio::time::timeout(QUIET, self.events.next()).await {
-            self.take(event).await;
-        }
-        let offer = loop {
-            let found = self.offers.iter().position(|offer| offer["agent_id"]["value"] == *agent);
-            match found {
-                Some(position) => break self.offers.remove(position),
-                None => self.event().await,
+        let offer = self.offer(|offer| offer["agent_id"]["value"] == *agent).await;
+        self.launch(&offer, &agent, container).await;
+    }
+
+    /// Runs `container` as a task of the same id with an offer of the agent with this id.
+    pub async fn launch(&mut self, offer: &Value, agent: &str, container: &Container) {
+        let launch = json!({"type": "LAUNCH", "launch": {"task_infos": [container.task(agent)]}});
+        self.accept(offer, &[launch]).await;
+    }
+
+    /// An offer that is `wanted`. Others are given back, so that what they have is offered together with what comes free.
+    pub(super) async fn offer(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            // What the master has taken back meanwhile is no offer any more.
+            while let Ok(event) = tokio::time::timeout(QUIET, self.events.next()).await {
+                self.take(event).await;
             }
-        };
-        let launch = json!({"type": "LAUNCH", "launch": {"task_infos": [container.task(&agent)]}});
+            if let Some(position) = self.offers.iter().position(&wanted) {
+                return self.offers.remove(position);
+            }
+            assert!(begun.elapsed() < 2 * PATIENCE, "no such offer among {:#?}", self.offers);
+            // A disk alone is never offered (master flag `min_allocatable_resources`): it waits for the rest of its agent.
+            for offer in std::mem::take(&mut self.offers) {
+                self.decline(&offer).await;
+            }
+            self.event().await;
+        }
+    }
+
+    /// Uses an offer.
+    pub(super) async fn accept(&mut self, offer: &Value, operations: &[Value]) {
         let filters = json!({"refuse_seconds": 0});
-        self.call("ACCEPT", &json!({"offer_ids": [offer["id"]], "operations": [launch], "filters": filters})).await;
+        self.call("ACCEPT", &json!({"offer_ids": [offer["id"]], "operations": operations, "filters": filters})).await;
+    }
+
+    /// Gives an offer back.
+    pub(super) async fn decline(&mut self, offer: &Value) {
+        let filters = json!({"refuse_seconds": 0});
+        self.call("DECLINE", &json!({"offer_ids": [offer["id"]], "filters": filters})).await;
     }
 
     /// The first status of the task that has this state; panics when the task is over in another one.
@@ -112,7 +145,7 @@ impl Framework {
     }
 
     /// Waits for an event.
-    async fn event(&mut self) {
+    pub(super) async fn event(&mut self) {
         let event = tokio::time::timeout(PATIENCE, self.events.next()).await.expect("the master says nothing");
         self.take(event).await;
     }
@@ -135,13 +168,22 @@ impl Framework {
                 }
                 self.statuses.push_back(status);
             }
+            Some("UPDATE_OPERATION_STATUS") => {
+                let status = event["update_operation_status"]["status"].take();
+                if status["uuid"].is_string() {
+                    let which = json!({"agent_id": status["agent_id"], "resource_provider_id": status["resource_provider_id"],
+                        "uuid": status["uuid"]["value"], "operation_id": status["operation_id"]});
+                    self.call("ACKNOWLEDGE_OPERATION_STATUS", &which).await;
+                }
+                self.operations.push_back(status);
+            }
             Some("ERROR") => panic!("the master refuses the framework: {event}"),
             _ => {}
         }
     }
 
     /// A call whose body is named as its type is.
-    async fn call(&self, kind: &str, body: &Value) {
+    pub(super) async fn call(&self, kind: &str, body: &Value) {
         let mut call = json!({"type": kind, "framework_id": {"value": self.id}});
         call[kind.to_lowercase()] = body.clone();
         let answer = post(&self.url, &call, &[("Mesos-Stream-Id", &self.stream)]).timeout(PATIENCE).send().await.unwrap();

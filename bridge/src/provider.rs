@@ -1,0 +1,171 @@
+//! A resource provider for a Mesos agent: storage that frameworks see in their offers, as disks that they make, use and destroy.
+//!
+//! Mesos has no external resource provider (MESOS-8371); but any process may speak to an agent as Mesos' own storage provider does, within
+//! the agent. This one makes the CSI calls through the same [`Lifecycle`] as every other door.
+//!
+//! ```text
+//!   agent ─ events ─▶ Session ─ Work ─▶ Lifecycle ─▶ CSI
+//!     ▲                  │  ▲              │
+//!     └──── calls ───────┘  └── Outcome ───┘       State: all that there is, in the ledger before the agent hears of it
+//! ```
+//!
+//! * **The agent remembers nothing.** After each subscription it is told everything: resources, and operations that are under way or whose
+//!   end it has not acknowledged.
+//! * **An operation is on record before it is begun**, and its volume bears its uuid as name, so whatever is killed in between, there is
+//!   one volume or none.
+//! * **An agent aborts on a provider that miscounts.** Everything is counted here as Mesos counts it before the agent is told.
+//! * **One subscription at a time.** The last one is closed, and a moment passes, before the next: an agent that notices the end of the old
+//!   one after the beginning of the new one aborts.
+
+pub mod config;
+mod format;
+mod record;
+mod resource;
+mod session;
+mod state;
+mod stream;
+mod work;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hawser_proto::mesos::v1::offer;
+use hawser_volume::{Kind, Result};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::ledger::Ledger;
+use crate::lifecycle::Lifecycle;
+use crate::mesos::Agent;
+use config::ProviderConfig;
+use session::{End, Session};
+use state::{Outcome, State, is_pending};
+use work::{Slow, Work};
+
+/// The type of the provider, as Mesos has them.
+const TYPE: &str = "dev.hawser.rp";
+
+/// The pause before the agent is subscribed with again; it doubles up to [`LONGEST_PAUSE`]. Never shorter: see above.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A provider that has not begun yet.
+#[derive(Debug)]
+pub struct Provider {
+    agent: Agent,
+    lifecycle: Lifecycle,
+    ledger: Ledger,
+    config: ProviderConfig,
+    /// The directory below which disks are shown.
+    root: PathBuf,
+    /// What frameworks see as the maker of disks.
+    vendor: String,
+    /// How often the space is measured.
+    look_every: Duration,
+}
+
+/// Work that is under way, whichever subscription asked for it.
+#[derive(Debug, Default)]
+struct Doing {
+    tasks: JoinSet<(Uuid, Result<Outcome>)>,
+    uuids: BTreeSet<Uuid>,
+}
+
+impl Doing {
+    fn start(&mut self, uuid: Uuid, work: Slow, lifecycle: &Lifecycle) {
+        if self.uuids.insert(uuid) {
+            let lifecycle = lifecycle.clone();
+            self.tasks.spawn(async move { (uuid, work.run(&lifecycle).await) });
+        }
+    }
+
+    /// Notes the end of what needs no work any more.
+    fn end(&mut self, uuid: Uuid, outcome: Result<Outcome>) {
+        if self.uuids.insert(uuid) {
+            self.tasks.spawn(std::future::ready((uuid, outcome)));
+        }
+    }
+
+    /// The next that ends; nothing when nothing is under way.
+    async fn next(&mut self) -> Option<(Uuid, Result<Outcome>)> {
+        loop {
+            match self.tasks.join_next().await? {
+                Ok((uuid, outcome)) => {
+                    self.uuids.remove(&uuid);
+                    return Some((uuid, outcome));
+                }
+                // It is on record, and begun again with the next subscription.
+                Err(error) => tracing::error!(%error, "the work of an operation panicked"),
+            }
+        }
+    }
+}
+
+impl Provider {
+    /// A provider for `agent`. Its disks are shown below `root`, and its space is measured as often as `look_every` says.
+    pub fn new(
+        agent: Agent,
+        lifecycle: Lifecycle,
+        ledger: Ledger,
+        config: ProviderConfig,
+        root: PathBuf,
+        look_every: Duration,
+    ) -> Self {
+        let vendor = format!("{}.{}", lifecycle.driver().name, config.name);
+        Self { agent, lifecycle, ledger, config, root, vendor, look_every }
+    }
+
+    /// Offers what there is until `stop` is ready, or until an operator gives the provider up.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut doing = Doing::default();
+        tokio::select! {
+            () = stop => {}
+            () = self.keep(&mut doing) => {}
+        }
+    }
+
+    async fn keep(&self, doing: &mut Doing) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let error = match Session::begin(self, doing).await {
+                Ok((mut session, events)) => {
+                    pause = FIRST_PAUSE;
+                    match session.run(events, doing).await {
+                        End::TornDown => return,
+                        End::Lost(error) => error,
+                    }
+                }
+                Err(error) => {
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    error
+                }
+            };
+            let hint = if error.kind() == Kind::NotFound {
+                "; if an operator has given it up (MARK_RESOURCE_PROVIDER_GONE), it needs another `bridge.provider.name`"
+            } else {
+                ""
+            };
+            tracing::warn!(error = error.chain(), "not subscribed with Mesos' agent; trying again in {pause:?}{hint}");
+        }
+    }
+
+    async fn load(&self) -> Result<State> {
+        self.ledger.apart(State::load).await
+    }
+
+    /// Goes on with what was begun and is not under way.
+    fn resume(&self, state: &State, doing: &mut Doing) {
+        for (uuid, operation) in state.operations().filter(|(_, operation)| is_pending(operation)) {
+            match self.work(state, uuid, &operation.info) {
+                Work::Slow(work) => doing.start(uuid, *work, &self.lifecycle),
+                Work::Done(outcome) => doing.end(uuid, outcome),
+            }
+        }
+    }
+
+    fn work(&self, state: &State, uuid: Uuid, info: &offer::Operation) -> Work {
+        state.work(uuid, info, &self.config, &self.root, &self.vendor)
+    }
+}
