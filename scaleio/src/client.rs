@@ -20,8 +20,11 @@ use crate::wire::{self, Wire};
 /// Most requests at one time. Gateways refuse sessions, or fall silent, long before they have as many as callers can make.
 const AT_ONCE: usize = 16;
 
-/// Most logins of one call: a token that is refused right after it was given will not be better the next time.
-const LOGINS_MAX: u32 = 2;
+/// Most logins of one call. Where tokens are good for little, others may have used up the new one before its turn comes.
+const LOGINS_MAX: u32 = 5;
+
+/// The same for what is forbidden without a reason, as some releases say of a token that has run out, and others of a role.
+const FORBIDDEN_MAX: u32 = 1;
 
 /// The path, what is sent, and how often.
 #[derive(Debug)]
@@ -177,8 +180,11 @@ impl Gateways {
             match answer {
                 Err(refusal) if refusal.class() == Class::Expired => {
                     logins += 1;
-                    if logins > LOGINS_MAX {
+                    if refusal.is_forbidden() && logins > FORBIDDEN_MAX {
                         return Err(refusal.with_class(Class::Denied));
+                    }
+                    if logins > LOGINS_MAX {
+                        return Err(refusal.with_class(Class::Transient));
                     }
                     expired = Some(pass.generation);
                 }

@@ -177,6 +177,7 @@ pub struct Refusal {
     code: u32,
     sentence: String,
     uncertain: bool,
+    forbidden: bool,
 }
 
 impl Refusal {
@@ -190,7 +191,14 @@ impl Refusal {
                 _ => Class::Transient,
             };
             let uncertain = !matches!(status, 401 | 403 | 404);
-            return Self { action, class, code: 0, sentence: format!("the web server answers {status}"), uncertain };
+            return Self {
+                action,
+                class,
+                code: 0,
+                sentence: format!("the web server answers {status}"),
+                uncertain,
+                forbidden: status == 403,
+            };
         };
         let detail = told.details.into_iter().next().unwrap_or_default();
         let code = u32::try_from(told.error_code.or(detail.rc).unwrap_or_default()).unwrap_or(u32::MAX);
@@ -211,17 +219,24 @@ impl Refusal {
         };
         // A reason that is known was given before anything was done.
         let uncertain = known.is_none() && status >= 500;
-        Self { action, class, code, sentence: cut(&sentence), uncertain }
+        Self { action, class, code, sentence: cut(&sentence), uncertain, forbidden: status == 403 }
     }
 
     /// No answer, or none that can be read; `uncertain` when the request may have arrived.
     pub(crate) fn unanswered(action: &'static str, sentence: impl fmt::Display, uncertain: bool) -> Self {
-        Self { action, class: Class::Transient, code: 0, sentence: cut(&sentence.to_string()), uncertain }
+        Self { action, class: Class::Transient, code: 0, sentence: cut(&sentence.to_string()), uncertain, forbidden: false }
     }
 
     /// A login that cannot succeed until somebody changes something.
     pub(crate) fn unauthenticated(sentence: impl fmt::Display) -> Self {
-        Self { action: "login", class: Class::Unauthenticated, code: 0, sentence: cut(&sentence.to_string()), uncertain: false }
+        Self {
+            action: "login",
+            class: Class::Unauthenticated,
+            code: 0,
+            sentence: cut(&sentence.to_string()),
+            uncertain: false,
+            forbidden: false,
+        }
     }
 
     /// What it means.
@@ -237,6 +252,11 @@ impl Refusal {
     /// Whether it may have been done nevertheless.
     pub fn is_uncertain(&self) -> bool {
         self.uncertain
+    }
+
+    /// Whether it is 403, which may be about the token or about the user.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.forbidden
     }
 
     /// The refusal under another class, where the caller knows what it was about.

@@ -9,7 +9,7 @@
 mod http;
 mod model;
 mod query;
-mod trouble;
+pub(crate) mod trouble;
 mod volumes;
 mod xml;
 

@@ -43,6 +43,7 @@ pub mod poll;
 pub mod process;
 pub mod refusal;
 pub mod rig;
+pub mod scaleio;
 pub mod settings;
 pub mod story;
 pub mod trial;
