@@ -136,7 +136,7 @@ impl Session {
             // There is no such page: it is a gateway that has the newer login alone, or something before it that answers for it.
             Err(refusal) if refusal.class() == Class::Transient && !refusal.is_uncertain() => {
                 let proof = self.jwt(ask).await.map_err(|_| refusal)?;
-                let version = ask.version(&proof).await?;
+                let version = ask.version(&proof).await.map_err(short_lived)?;
                 return Ok((Style::Jwt, proof, version));
             }
             Err(refusal) => return Err(refusal),
@@ -144,7 +144,7 @@ impl Session {
         let basic = self.proof(Style::Basic, token.clone());
         let bearer = self.proof(Style::Bearer, token);
         let version = match ask.version(&basic).await {
-            Err(refusal) if refusal.class() == Class::Expired => ask.version(&bearer).await?,
+            Err(refusal) if refusal.class() == Class::Expired => ask.version(&bearer).await.map_err(short_lived)?,
             answer => answer?,
         };
         if major(&version).is_none_or(|major| major < 4) {
@@ -186,6 +186,11 @@ impl Session {
 /// To a login, "who are you" is a wrong password, not a token that has run out.
 fn wrong(refusal: Refusal) -> Refusal {
     if refusal.class() == Class::Expired { Refusal::unauthenticated("user or password are not accepted") } else { refusal }
+}
+
+/// A token that has run out since it was given says nothing of the password.
+fn short_lived(refusal: Refusal) -> Refusal {
+    if refusal.class() == Class::Expired { refusal.with_class(Class::Transient) } else { refusal }
 }
 
 struct Ask<'a> {

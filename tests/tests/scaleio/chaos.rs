@@ -15,7 +15,7 @@ use hawser_volume::{Deadline, Error, Kind, Secrets};
 use crate::ready::{attach, config, snapshot, volume};
 
 const SEED: u64 = 7;
-const NAMES: usize = 24;
+const NAMES: usize = 12;
 
 /// Again until it is done: what a CO does with UNAVAILABLE and with what another one holds.
 async fn until_done<T>(retries: &AtomicU64, mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
