@@ -1,17 +1,25 @@
-//! Generates the Rust side of `csi.proto`, without needing `protoc`.
+//! Generates the Rust side of `csi.proto`, and of the files below `mesos`, without needing `protoc`.
 //!
 //! Besides the types and services this writes the descriptor set that the reflection service
 //! serves, and a `Debug` for every message with a sensitive field. Those messages are found by
 //! their `csi_secret` option, so a field that a later spec version adds cannot be forgotten.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use heck::{ToSnakeCase, ToUpperCamelCase};
 use protox::prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, MessageDescriptor};
 
 /// Fields that the specification calls sensitive in words only, without the `csi_secret` option.
-const SENSITIVE_IN_WORDS: [&str; 1] = ["csi.v1.VolumeCapability.MountVolume.mount_flags"];
+const SENSITIVE_IN_WORDS: &[&str] = &["csi.v1.VolumeCapability.MountVolume.mount_flags"];
+
+/// The same of Mesos, which has no such option.
+const SENSITIVE_IN_MESOS: &[&str] = &[
+    "mesos.v1.Credential.secret",
+    "mesos.v1.Secret.Value.data",
+    "mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume.mount_flags",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -28,9 +36,8 @@ fn main() {
     compiler.include_source_info(false);
     fs::write(out_dir.join("csi_descriptor.bin"), compiler.encode_file_descriptor_set()).expect("OUT_DIR is writable");
 
-    let sensitive = Sensitive::new(&compiler.descriptor_pool());
-    let redacted: String = sensitive.messages().map(|message| sensitive.debug(&message)).collect();
-    fs::write(out_dir.join("redacted_debug.rs"), redacted).expect("OUT_DIR is writable");
+    let sensitive = Sensitive::new(&compiler.descriptor_pool(), Some("csi.v1.csi_secret"), SENSITIVE_IN_WORDS);
+    sensitive.write(&out_dir.join("redacted_debug.rs"));
 
     tonic_prost_build::configure()
         .build_client(true)
@@ -42,27 +49,55 @@ fn main() {
         .skip_debug(sensitive.messages().map(|message| format!(".{}", message.full_name())))
         .compile_fds(files)
         .expect("csi.proto translates to Rust");
+    mesos(&out_dir);
+}
+
+/// What resource providers of Mesos say and hear. Messages only: it goes over plain HTTP.
+fn mesos(out_dir: &Path) {
+    println!("cargo::rerun-if-changed=mesos");
+    let mut compiler = protox::Compiler::new(["."]).expect("the crate's folder is readable");
+    compiler.include_imports(true).include_source_info(true);
+    if let Err(error) = compiler.open_file("mesos/v1/resource_provider/resource_provider.proto") {
+        panic!("resource_provider.proto: {error:?}");
+    }
+    let files = compiler.file_descriptor_set();
+    compiler.include_source_info(false);
+    fs::write(out_dir.join("mesos_descriptor.bin"), compiler.encode_file_descriptor_set()).expect("OUT_DIR is writable");
+    let sensitive = Sensitive::new(&compiler.descriptor_pool(), None, SENSITIVE_IN_MESOS);
+    sensitive.write(&out_dir.join("mesos_redacted_debug.rs"));
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .skip_debug(sensitive.messages().map(|message| format!(".{}", message.full_name())))
+        .compile_fds(files)
+        .expect("the files of Mesos translate to Rust");
 }
 
 /// Knows which fields must not be shown.
 struct Sensitive {
     pool: DescriptorPool,
-    csi_secret: ExtensionDescriptor,
+    option: Option<ExtensionDescriptor>,
+    in_words: &'static [&'static str],
 }
 
 impl Sensitive {
-    fn new(pool: &DescriptorPool) -> Self {
+    fn new(pool: &DescriptorPool, option: Option<&str>, in_words: &'static [&'static str]) -> Self {
         let fields: Vec<_> = pool.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>()).collect();
-        for name in SENSITIVE_IN_WORDS {
-            assert!(fields.iter().any(|field| field.full_name() == name), "csi.proto lacks {name}");
+        for name in in_words {
+            assert!(fields.iter().any(|field| field.full_name() == *name), "no file has {name}");
         }
-        let csi_secret = pool.get_extension_by_name("csi.v1.csi_secret").expect("csi.proto defines csi_secret");
-        Self { pool: pool.clone(), csi_secret }
+        let option = option.map(|name| pool.get_extension_by_name(name).expect("the file defines the option"));
+        Self { pool: pool.clone(), option, in_words }
     }
 
     fn field(&self, field: &FieldDescriptor) -> bool {
-        let marked = field.options().get_extension(&self.csi_secret).as_bool() == Some(true);
-        marked || SENSITIVE_IN_WORDS.contains(&field.full_name())
+        let is_true = |option| field.options().get_extension(option).as_bool() == Some(true);
+        self.option.as_ref().is_some_and(is_true) || self.in_words.contains(&field.full_name())
+    }
+
+    /// Writes the `Debug` of each of these messages.
+    fn write(&self, file: &Path) {
+        let text: String = self.messages().map(|message| self.debug(&message)).collect();
+        fs::write(file, text).expect("OUT_DIR is writable");
     }
 
     /// The messages that have a sensitive field.
@@ -101,22 +136,11 @@ impl Sensitive {
 /// The message's type as seen from the package's module: nested messages live in a module named
 /// after the outer one.
 fn rust_path(message: &MessageDescriptor) -> String {
-    let mut path = message.name().to_owned();
+    let mut path = message.name().to_upper_camel_case();
     let mut outer = message.parent_message();
     while let Some(parent) = outer {
-        path = format!("{}::{path}", snake_case(parent.name()));
+        path = format!("{}::{path}", parent.name().to_snake_case());
         outer = parent.parent_message();
     }
     path
-}
-
-fn snake_case(camel: &str) -> String {
-    let mut snake = String::new();
-    for (index, letter) in camel.char_indices() {
-        if letter.is_ascii_uppercase() && index > 0 {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
 }

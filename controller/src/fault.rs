@@ -10,8 +10,8 @@ use hawser_volume::{
 use tokio::time::sleep;
 
 use crate::provision::{
-    Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner, PublishContext,
-    Snapshot, Volume, VolumeStatus,
+    Announced, Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner,
+    PublishContext, Snapshot, Ticket, Volume, VolumeStatus,
 };
 
 /// Passes every method of the trait on, under the name `provisioner.method`.
@@ -21,6 +21,10 @@ macro_rules! faulty {
         impl Provisioner for Faulty<dyn Provisioner> {
             fn capabilities(&self) -> Capabilities {
                 self.0.capabilities()
+            }
+
+            fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {
+                self.0.announce(id, change)
             }
 
             $(

@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use hawser_volume::{
-    Access, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, NodeId, ObjectName, Result, Secrets, Segments, SizeRange,
-    SnapshotId, TopologyRequirement, VolumeId,
+    Access, BackendName, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, NodeId, ObjectName, Origin, Result, Secrets,
+    Segments, SizeRange, SnapshotId, TopologyRequirement, VolumeId,
 };
 
 /// One configured backend, as the controller sees it.
@@ -63,6 +63,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
     ) -> Result<()> {
         let _ = (parameters, secrets, deadline);
         Err(unsupported(id, "modification"))
+    }
+
+    /// Tells of a change that waits for its turn, until the ticket is dropped. A backend whose storage system allows few changes may
+    /// make it together with the one that runs.
+    fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {
+        let _ = (id, change);
+        None
     }
 
     /// Cuts a snapshot, or finds the one that a call with the same name and source cut; `AlreadyExists` when the name is taken
@@ -117,6 +124,18 @@ fn unsupported(id: &impl fmt::Display, what: &str) -> Error {
     Error::unsupported(format!("{id}: this backend has no {what}"))
 }
 
+/// A change that was asked for and waits for its turn.
+#[derive(Debug, Clone)]
+pub enum Announced {
+    /// The volume shall be so large.
+    Size(SizeRange),
+    /// The volume shall have these properties, as they came.
+    Properties(BTreeMap<String, String>),
+}
+
+/// That an announcement stands.
+pub type Ticket = Box<dyn std::any::Any + Send + Sync>;
+
 /// What the node side of the same backend needs, as the CO carries it there.
 pub type PublishContext = BTreeMap<String, String>;
 
@@ -127,6 +146,25 @@ pub enum Source {
     Snapshot(SnapshotId),
     /// The content of another volume.
     Volume(VolumeId),
+}
+
+impl Source {
+    /// What a backend has recorded.
+    pub fn of(backend: &BackendName, origin: Origin) -> Result<Self> {
+        Ok(match origin {
+            Origin::Snapshot(id) => Source::Snapshot(SnapshotId::new(backend.clone(), id)?),
+            Origin::Volume(id) => Source::Volume(VolumeId::new(backend.clone(), id)?),
+        })
+    }
+}
+
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Snapshot(id) => Origin::Snapshot(id.native().to_owned()),
+            Source::Volume(id) => Origin::Volume(id.native().to_owned()),
+        }
+    }
 }
 
 /// What a new volume shall be.
@@ -235,6 +273,8 @@ pub struct Expanded {
 pub struct NewSnapshot {
     /// The backend's own wishes.
     pub parameters: BTreeMap<String, String>,
+    /// What the CO says of who asks: never part of what is asked.
+    pub labels: BTreeMap<String, String>,
     /// Secrets of the call.
     pub secrets: Secrets,
     /// Until when the backend may try.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::Path;
 
 use hawser_bridge::config::BridgeConfig;
+use hawser_ebs::EbsConfig;
 use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
 use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
@@ -54,6 +55,8 @@ pub struct DriverConfig {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum BackendConfig {
+    /// `type: ebs`.
+    Ebs(EbsConfig),
     /// `type: local`.
     Local(LocalConfig),
     /// `type: nfs`.
@@ -62,10 +65,11 @@ pub enum BackendConfig {
 
 impl BackendConfig {
     /// The types that there are.
-    pub const TYPES: [&'static str; 2] = ["local", "nfs"];
+    pub const TYPES: [&'static str; 3] = ["ebs", "local", "nfs"];
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         match self {
+            BackendConfig::Ebs(ebs) => ebs.mistakes(),
             BackendConfig::Local(local) => local.mistakes(),
             BackendConfig::Nfs(nfs) => nfs.mistakes(),
         }

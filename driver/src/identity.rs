@@ -20,6 +20,9 @@ pub struct Identity {
     pub controller: bool,
     /// Whether the GroupController service is served.
     pub groups: bool,
+    /// Whether some volumes can be reached from some places only. A CO that is told so wants a place of each node (external-provisioner
+    /// refuses to provision for a node without one), so it is not said where no backend has any.
+    pub places: bool,
     /// How volumes can grow.
     pub expansions: Vec<Expansion>,
 }
@@ -42,7 +45,10 @@ impl csi::identity_server::Identity for Identity {
         _request: Request<csi::GetPluginCapabilitiesRequest>,
     ) -> Result<Response<csi::GetPluginCapabilitiesResponse>, Status> {
         use csi::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
-        let mut kinds = vec![service_capability(service::Type::VolumeAccessibilityConstraints)];
+        let mut kinds = Vec::new();
+        if self.places {
+            kinds.push(service_capability(service::Type::VolumeAccessibilityConstraints));
+        }
         if self.controller {
             kinds.push(service_capability(service::Type::ControllerService));
         }

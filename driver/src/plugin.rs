@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_controller::{Backends, Controller, Provisioner};
+use hawser_ebs::{Ec2, Here, OsEnv};
 use hawser_host::{Host, machine};
 use hawser_nfs::Export;
 use hawser_node::{Attacher, Node, NodeConfig};
@@ -50,8 +51,30 @@ impl Plugin {
         let mut attachers: BTreeMap<_, Arc<dyn Attacher>> = BTreeMap::new();
         let mut pools = Vec::new();
         let prefix = config.driver.name.as_str();
+        let mut id = node_id.or_else(|| config.driver.node_id.clone());
         for (name, backend) in &config.backends {
             match backend {
+                BackendConfig::Ebs(ebs) => {
+                    // The node needs neither credentials nor the API.
+                    if mode != Mode::Node {
+                        let ec2 = ebs
+                            .client(&OsEnv)
+                            .and_then(|options| Ec2::new(&options))
+                            .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                        provisioners.insert(
+                            name.clone(),
+                            Arc::new(hawser_controller::backend::ebs::Ebs::new(name.clone(), ebs.clone(), Arc::new(ec2), prefix)),
+                        );
+                    }
+                    if mode != Mode::Controller {
+                        let here =
+                            Here::find(ebs, id.as_ref()).map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                        // EC2 attaches volumes to instances, so that is what the node is.
+                        id = Some(here.instance.parse()?);
+                        let attacher = hawser_node::backend::ebs::Ebs::new(name.clone(), here, Arc::clone(host), prefix);
+                        attachers.insert(name.clone(), Arc::new(attacher));
+                    }
+                }
                 BackendConfig::Local(local) => {
                     let pool = Pool::open(name.clone(), local.clone(), Arc::clone(host))
                         .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
@@ -95,13 +118,14 @@ impl Plugin {
             let attachers: BTreeMap<_, _> = attachers.into_iter().map(|(name, backend)| (name, strike(backend))).collect();
             (provisioners, attachers)
         };
+        let places = attachers.values().any(|attacher| !attacher.place().is_empty());
         let level = config.driver.csi_spec_level;
         let controller = (mode != Mode::Node)
             .then(|| Controller::new(Backends::new(provisioners, config.driver.default_backend.clone()), &queue, level));
         let node = if mode == Mode::Controller {
             None
         } else {
-            let id = match node_id.or_else(|| config.driver.node_id.clone()) {
+            let id = match id {
                 Some(id) => id,
                 None => machine::hostname()?.parse()?,
             };
@@ -115,6 +139,7 @@ impl Plugin {
             )]),
             controller: controller.is_some(),
             groups: controller.as_ref().is_some_and(Controller::has_groups),
+            places,
             expansions: controller.as_ref().map(Controller::expansions).unwrap_or_default(),
         };
         Ok(Self { identity, controller, node, queue, pools })

@@ -30,7 +30,11 @@ pub struct Account {
     /// How volumes are, by their ids.
     pub health: Batch<Health>,
     /// For waiting until a volume is as it should be.
-    pub watch: Watch,
+    pub watch: Watch<Volume>,
+    /// For waiting until a volume's change is done.
+    pub watch_modifications: Watch<Modification>,
+    /// For waiting until a snapshot is complete.
+    pub watch_snapshots: Watch<Snapshot>,
 }
 
 impl Account {
@@ -99,7 +103,20 @@ impl Account {
             })
         };
         let watch = Watch::new(volumes.clone());
-        Self { ec2, volumes, volumes_by_tag, instances, snapshots, snapshots_by_tag, modifications, health, watch }
+        let (watch_modifications, watch_snapshots) = (Watch::new(modifications.clone()), Watch::new(snapshots.clone()));
+        Self {
+            ec2,
+            volumes,
+            volumes_by_tag,
+            instances,
+            snapshots,
+            snapshots_by_tag,
+            modifications,
+            health,
+            watch,
+            watch_modifications,
+            watch_snapshots,
+        }
     }
 }
 

@@ -69,6 +69,11 @@ impl<V: Clone + Send + 'static> Batch<V> {
         Self(Arc::new(Inner { action, ask, line: Mutex::new(Line { waiting: BTreeMap::new(), served: false }) }))
     }
 
+    /// The action that asks.
+    pub fn action(&self) -> &'static str {
+        self.0.action
+    }
+
     /// What `key` is as of after this call, or nothing if it does not exist. Who stops waiting disturbs nobody.
     pub async fn get(&self, key: &str, deadline: Deadline) -> Answer<V> {
         let answer = self.join(key);

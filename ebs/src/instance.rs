@@ -1,11 +1,15 @@
 //! Instances: what volumes are attached to.
 
+mod kind;
+
 use std::collections::BTreeMap;
 
 use hawser_volume::Deadline;
 use serde::Deserialize;
 
-use crate::client::{Ec2, Paged};
+pub use kind::Room;
+
+use crate::client::{Anything, Ec2, Paged};
 use crate::form::Form;
 use crate::refusal::Refusal;
 use crate::xml;
@@ -50,6 +54,8 @@ pub struct Instance {
     pub zone: String,
     /// The device names that are taken.
     pub taken: Vec<TakenName>,
+    /// How many network interfaces it has.
+    pub interfaces: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +69,8 @@ struct Item {
     placement: Placement,
     #[serde(default, deserialize_with = "xml::items")]
     block_device_mapping: Vec<Mapping>,
+    #[serde(default, deserialize_with = "xml::items")]
+    network_interface_set: Vec<Anything>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,6 +112,7 @@ impl From<Item> for Instance {
             instance_type: item.instance_type,
             zone: item.placement.availability_zone,
             taken: taken.collect(),
+            interfaces: u32::try_from(item.network_interface_set.len()).unwrap_or(u32::MAX),
         }
     }
 }

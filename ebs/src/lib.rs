@@ -10,6 +10,8 @@
 //! * [`volume`], [`snapshot`], [`instance`], [`zone`] and [`tag`] have the actions, typed.
 //! * [`account`] is what all callers share.
 //! * [`batch`] makes one `Describe…` of what many callers ask for at the same time.
+//! * [`grant`] and [`place`] are what the controller side and the node side agree on; [`label`] is what is written on volumes.
+//! * [`here`] is which instance a node is, from its configuration and its [metadata](imds), and how [many](limits) volumes it can have.
 //! * [`watch`] lets any number of callers wait for the states of volumes with one poller.
 //!
 //! An action that changes something is repeated only when that cannot change it twice. Where a lost answer leaves open what
@@ -18,12 +20,19 @@
 pub mod account;
 pub mod batch;
 pub mod client;
+pub mod config;
 pub mod count;
 mod credential;
 pub mod endpoint;
 pub mod form;
+pub mod grant;
+pub mod here;
+pub mod imds;
 pub mod instance;
+pub mod label;
 pub mod limiter;
+pub mod limits;
+pub mod place;
 pub mod refusal;
 mod retry;
 pub mod snapshot;
@@ -36,5 +45,11 @@ pub mod zone;
 
 pub use account::Account;
 pub use client::{ClientOptions, Ec2};
+pub use config::EbsConfig;
 pub use endpoint::Region;
+pub use grant::Grant;
+pub use here::{EbsNodeConfig, Here};
+pub use place::{Outpost, Place, PlaceKeys};
 pub use refusal::{Class, Refusal};
+/// The environment of the process.
+pub use reqsign_core::OsEnv;

@@ -189,6 +189,12 @@ impl Refusal {
         Self { action, class: Class::Transient, code, sentence: cut(&sentence.to_string()), request, uncertain }
     }
 
+    /// What EC2 answered within an answer that is otherwise well.
+    pub(crate) fn told(action: &'static str, code: &str, sentence: impl fmt::Display) -> Self {
+        let (class, code) = (Class::of(code, 400), code.to_owned());
+        Self { action, class, sentence: cut(&sentence.to_string()), request: String::new(), code, uncertain: false }
+    }
+
     /// There is nothing to sign the request with.
     pub(crate) fn unsigned(action: &'static str, error: &Error) -> Self {
         let class = if error.kind() == Kind::Unavailable { Class::Transient } else { Class::Unauthenticated };
@@ -204,6 +210,11 @@ impl Refusal {
     /// EC2's code; empty when there was no answer.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// EC2's sentence.
+    pub fn sentence(&self) -> &str {
+        &self.sentence
     }
 
     /// Whether it may have been done nevertheless.

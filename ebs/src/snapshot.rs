@@ -9,8 +9,13 @@ use serde::Deserialize;
 use crate::client::{Anything, Call, Ec2, Paged};
 use crate::form::Form;
 use crate::instance::is_id;
+use crate::place::Outpost;
 use crate::refusal::Refusal;
 use crate::{tag, xml};
+
+mod keeping;
+
+pub use keeping::Lock;
 
 xml::states! {
     /// How far a snapshot is.
@@ -47,6 +52,9 @@ pub struct Snapshot {
     /// Size of the volume that it shows, in GiB.
     #[serde(rename = "volumeSize")]
     pub size: u32,
+    /// How much of it is copied, `53%`.
+    #[serde(default, deserialize_with = "xml::text")]
+    pub progress: Option<String>,
     /// What EC2 says about its state.
     #[serde(default, rename = "statusMessage", deserialize_with = "xml::text")]
     pub message: Option<String>,
@@ -73,14 +81,16 @@ impl Paged for Snapshots {
 }
 
 impl Ec2 {
-    /// Cuts a snapshot. EC2 takes no client token for it, so it is not sent again after a lost answer: look by the tags.
+    /// Cuts a snapshot, kept on `outpost` if one is given. EC2 takes no client token for it, so it is not sent again after a lost
+    /// answer: look by the tags.
     pub async fn create_snapshot(
         &self,
         volume: &str,
+        outpost: Option<&Outpost>,
         tags: &BTreeMap<String, String>,
         deadline: Deadline,
     ) -> Result<Snapshot, Refusal> {
-        let form = Form::new().with("VolumeId", volume).with_tags_for("snapshot", tags);
+        let form = Form::new().with("VolumeId", volume).with_some("OutpostArn", outpost).with_tags_for("snapshot", tags);
         self.call(&Call::once("CreateSnapshot", form), deadline).await
     }
 
@@ -95,6 +105,20 @@ impl Ec2 {
         // Without an owner, those that anybody made public are listed too.
         let form = Form::new().with_list("Owner", ["self"]).with_filter(name, values);
         self.pages::<Snapshots>("DescribeSnapshots", form, deadline).await
+    }
+
+    /// A page of the account's own snapshots that pass `filters`, at most `max` (5 to 1000), from `token` on.
+    pub async fn list_snapshots(
+        &self,
+        filters: &[(&str, &str)],
+        max: u32,
+        token: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<(Vec<Snapshot>, Option<String>), Refusal> {
+        let owned = Form::new().with_list("Owner", ["self"]);
+        let form = filters.iter().fold(owned, |form, (name, value)| form.with_filter(name, [value]));
+        let form = form.with("MaxResults", max.clamp(5, 1000)).with_some("NextToken", token);
+        self.call::<Snapshots>(&Call::repeatable("DescribeSnapshots", form), deadline).await.map(Paged::split)
     }
 }
 

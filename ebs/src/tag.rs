@@ -31,4 +31,12 @@ impl Ec2 {
         let form = Form::new().with_list("ResourceId", [id]).with_tags("Tag", tags);
         self.call::<Anything>(&Call::repeatable("CreateTags", form), deadline).await.map(drop)
     }
+
+    /// Takes tags off an object, whatever their values.
+    pub async fn delete_tags(&self, id: &str, keys: &[String], deadline: Deadline) -> Result<(), Refusal> {
+        let form = (1..).zip(keys).fold(Form::new().with_list("ResourceId", [id]), |form, (number, key): (usize, _)| {
+            form.with(format!("Tag.{number}.Key"), key)
+        });
+        self.call::<Anything>(&Call::repeatable("DeleteTags", form), deadline).await.map(drop)
+    }
 }

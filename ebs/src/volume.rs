@@ -1,6 +1,7 @@
 //! Volumes and their attachments.
 
 mod change;
+mod copy;
 mod health;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use hawser_volume::Deadline;
 use serde::Deserialize;
 
 pub use change::{Change, Modification, ModificationState};
+pub use copy::NewCopy;
 pub use health::Health;
 
 use crate::client::{Anything, Call, Ec2, Paged};

@@ -1,4 +1,4 @@
-//! Waiting for the states of volumes: one poller for all who wait.
+//! Waiting for the states of objects: one poller for all who wait for objects of one kind.
 //!
 //! EC2 tells nobody when a volume is available or attached, so it has to be asked again and again; but once for all volumes that
 //! anybody waits for, not once for each. The poller runs while somebody waits.
@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 use crate::batch::{Batch, KEYS_MAX};
 use crate::refusal::Refusal;
-use crate::volume::Volume;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -20,39 +19,51 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// Pause for each further question that one look takes, so that many volumes do not use up the account's rate.
 const PAUSE_EACH: Duration = Duration::from_millis(200);
 
-/// What was seen of a volume last: the volume, or that it is not there, or why EC2 could not be asked.
-#[derive(Debug, Clone)]
-struct Sight {
+/// What was seen of an object last: the object, or that it is not there, or why EC2 could not be asked.
+#[derive(Debug)]
+struct Sight<V> {
     /// The look that it is of. Those who joined in it or later were not there when it was asked for.
     look: u64,
-    seen: Result<Option<Arc<Volume>>, Refusal>,
+    seen: Result<Option<Arc<V>>, Refusal>,
+}
+
+impl<V> Clone for Sight<V> {
+    fn clone(&self) -> Self {
+        Self { look: self.look, seen: self.seen.clone() }
+    }
 }
 
 /// The poller of one account and region. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Watch(Arc<Inner>);
-
 #[derive(Debug)]
-struct Inner {
-    volumes: Batch<Volume>,
-    board: Mutex<Board>,
+pub struct Watch<V>(Arc<Inner<V>>);
+
+impl<V> Clone for Watch<V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
-#[derive(Debug, Default)]
-struct Board {
-    watched: BTreeMap<String, watch::Sender<Option<Sight>>>,
+#[derive(Debug)]
+struct Inner<V> {
+    objects: Batch<V>,
+    board: Mutex<Board<V>>,
+}
+
+#[derive(Debug)]
+struct Board<V> {
+    watched: BTreeMap<String, watch::Sender<Option<Sight<V>>>>,
     polled: bool,
     /// The number of the look that was begun last.
     look: u64,
 }
 
-impl Watch {
-    /// A poller that looks through `volumes`.
-    pub fn new(volumes: Batch<Volume>) -> Self {
-        Self(Arc::new(Inner { volumes, board: Mutex::default() }))
+impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
+    /// A poller that looks through `objects`.
+    pub fn new(objects: Batch<V>) -> Self {
+        Self(Arc::new(Inner { objects, board: Mutex::new(Board { watched: BTreeMap::new(), polled: false, look: 0 }) }))
     }
 
-    /// Waits until `judge` makes something of the volume `id`; it is shown each new sight, and `None` when EC2 does not list it,
+    /// Waits until `judge` makes something of the object `id`; it is shown each new sight, and `None` when EC2 does not list it,
     /// which it may fail to do for some seconds after it was made. Gives up at `deadline`, with what was last in the way.
     ///
     /// Only what is seen after this call counts: a sight that somebody else was shown before may be of before the caller's own
@@ -61,18 +72,18 @@ impl Watch {
         &self,
         id: &str,
         deadline: Deadline,
-        mut judge: impl FnMut(Option<&Volume>) -> Option<T>,
+        mut judge: impl FnMut(Option<&V>) -> Option<T>,
     ) -> Result<T, Refusal> {
         let (mut sights, joined) = self.join(id);
         let mut last: Option<Refusal> = None;
         loop {
             match tokio::time::timeout(deadline.remaining(), sights.changed()).await {
                 Err(_) => {
-                    let silent = || Refusal::unanswered("DescribeVolumes", "the volume did not get there in time", false);
+                    let silent = || Refusal::unanswered(self.0.objects.action(), "it did not get there in time", false);
                     return Err(last.unwrap_or_else(silent));
                 }
                 // The poller has gone with its runtime.
-                Ok(Err(_)) => return Err(Refusal::unanswered("DescribeVolumes", "nobody looks any more", false)),
+                Ok(Err(_)) => return Err(Refusal::unanswered(self.0.objects.action(), "nobody looks any more", false)),
                 Ok(Ok(())) => {}
             }
             let sight = sights.borrow_and_update().clone();
@@ -89,12 +100,12 @@ impl Watch {
         }
     }
 
-    /// How many volumes are watched.
+    /// How many objects are watched.
     pub fn watched(&self) -> usize {
         self.0.board().watched.values().filter(|sender| sender.receiver_count() > 0).count()
     }
 
-    fn join(&self, id: &str) -> (watch::Receiver<Option<Sight>>, u64) {
+    fn join(&self, id: &str) -> (watch::Receiver<Option<Sight<V>>>, u64) {
         let mut board = self.0.board();
         let sender = board.watched.entry(id.to_owned()).or_insert_with(|| watch::Sender::new(None));
         let receiver = sender.subscribe();
@@ -106,7 +117,7 @@ impl Watch {
     }
 }
 
-impl Inner {
+impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Inner<V> {
     async fn poll(self: Arc<Self>) {
         let mut questions = 1;
         loop {
@@ -116,7 +127,7 @@ impl Inner {
             let Some((ids, look)) = self.ids() else { return };
             questions = ids.len().div_ceil(KEYS_MAX).max(1);
             let deadline = Deadline::after(Duration::from_secs(60));
-            let seen = self.volumes.get_all(ids.iter().cloned(), deadline).await;
+            let seen = self.objects.get_all(ids.iter().cloned(), deadline).await;
             self.show(&ids, look, seen);
         }
     }
@@ -131,8 +142,8 @@ impl Inner {
     }
 
     /// Shows what was seen to those who were there when it was asked for.
-    fn show(&self, ids: &[String], look: u64, seen: Result<BTreeMap<String, Volume>, Refusal>) {
-        let mut seen = seen.map(|found| found.into_iter().map(|(id, volume)| (id, Arc::new(volume))).collect::<BTreeMap<_, _>>());
+    fn show(&self, ids: &[String], look: u64, seen: Result<BTreeMap<String, V>, Refusal>) {
+        let mut seen = seen.map(|found| found.into_iter().map(|(id, object)| (id, Arc::new(object))).collect::<BTreeMap<_, _>>());
         let board = self.board();
         for id in ids {
             let Some(sender) = board.watched.get(id) else { continue };
@@ -141,7 +152,7 @@ impl Inner {
         }
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
+    fn board(&self) -> MutexGuard<'_, Board<V>> {
         self.board.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -151,14 +162,14 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::volume::VolumeState;
+    use crate::volume::{Volume, VolumeState};
 
     fn volume(id: &str, state: &str) -> Volume {
         quick_xml::de::from_str(&format!("<v><volumeId>{id}</volumeId><size>1</size><status>{state}</status></v>")).unwrap()
     }
 
     /// Volumes that are `creating` for the first `looks` questions; each question takes `took`, and shows what was when it began.
-    fn world(looks: u32, took: Duration) -> (Watch, Arc<AtomicU32>) {
+    fn world(looks: u32, took: Duration) -> (Watch<Volume>, Arc<AtomicU32>) {
         let asked = Arc::new(AtomicU32::new(0));
         let note = Arc::clone(&asked);
         let ask = move |ids: Vec<String>, _| {

@@ -112,6 +112,11 @@ impl Directory {
         Ok(Self { held, shown: self.shown.clone() })
     }
 
+    /// The same directory as a file, for ioctls.
+    pub(crate) fn as_file(&self) -> Result<File> {
+        Ok(File::from(self.held.try_clone().attempt(|| format!("hold {}", self.shown.display()))?))
+    }
+
     /// Holds the directory at the relative path `below`; nothing when it does not exist. `Precondition` when there is something else
     /// on the way, such as a link.
     pub fn enter(&self, below: impl AsRef<Path>) -> Result<Option<Self>> {

@@ -10,6 +10,7 @@ use hawser_volume::{Bytes, Error, Result};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::disk::DiskName;
 use crate::errno::{self, Attempt};
 use crate::{busy, ioctl};
 
@@ -65,6 +66,8 @@ pub struct Device {
     pub sector: u32,
     /// Whether nothing may be written: it was opened so, or the medium is so. A mount of it is read-only too.
     pub read_only: bool,
+    /// The disk that it was opened as, which it is asked for again before anything is done to it: see [`crate::disk`].
+    pub disk: Option<DiskName>,
     /// The descriptor, open for reading, and for writing unless `read_only`.
     pub file: File,
 }
@@ -92,7 +95,15 @@ impl Device {
         let stat = rustix::fs::fstat(&file).attempt(|| ask("number"))?;
         let size = size_of_block(&file).attempt(|| ask("size"))?;
         let sector = rustix::fs::ioctl_blksszget(&file).attempt(|| ask("sector size"))?;
-        let device = Self { path: path.to_owned(), number: DeviceNumber::from_dev(stat.st_rdev), size, sector, read_only, file };
+        let device = Self {
+            path: path.to_owned(),
+            number: DeviceNumber::from_dev(stat.st_rdev),
+            size,
+            sector,
+            read_only,
+            disk: None,
+            file,
+        };
         if !read_only && device.is_protected()? {
             return Err(Error::precondition(format!(
                 "device {} is read-only; attach it for writing, or ask for a read-only volume",

@@ -26,8 +26,8 @@ use std::time::Duration;
 use hawser_volume::{Bytes, Deadline, Error, Filesystem, Result};
 
 use crate::{
-    Content, Detached, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, NfsMount, Shape, Target,
-    Usage,
+    Beneath, Content, Detached, Device, DeviceNumber, DiskName, FormatOptions, Host, MountEntry, MountOptions, MountTable,
+    NfsMount, Shape, Target, Usage,
 };
 
 /// How often a call that is held looks whether it may go on.
@@ -199,6 +199,7 @@ impl Host for Faulty<dyn Host> {
         fn open_device(&self, path: &Path, read_only: bool) -> Result<Device>;
         fn mount(&self, device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()>;
         fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()>;
+        fn bind_device(&self, device: &Device, target: &Target) -> Result<()>;
         fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached>;
         fn attach(&self, mount: &Detached, target: &Target) -> Result<()>;
         fn unmount(&self, path: &Path) -> Result<()>;
@@ -208,6 +209,10 @@ impl Host for Faulty<dyn Host> {
         fn resize_loop(&self, device: &Path) -> Result<Bytes>;
         fn loop_image_of(&self, mount: &MountEntry) -> Result<Option<PathBuf>>;
         fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>>;
+        fn open_disk(&self, names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>>;
+        fn disk_of(&self, mount: &MountEntry) -> Result<Beneath>;
+        fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>>;
+        fn rest_disk(&self, names: &[DiskName]) -> Result<()>;
         fn probe(&self, device: &Device) -> Result<Content>;
         fn format(&self, device: &Device, filesystem: Filesystem, options: &FormatOptions, deadline: Deadline) -> Result<()>;
         fn check(&self, device: &Device, filesystem: Filesystem, deadline: Deadline) -> Result<()>;

@@ -104,6 +104,7 @@ fn run(
     if device.read_only {
         return Err(Error::precondition("the device is read-only"));
     }
+    device.prove()?;
     let exclusive = Exclusive::open(device)?;
     let again = match signature::probe(device)? {
         Content::Blank => false,
@@ -117,6 +118,8 @@ fn run(
     inspect(&scratch, filesystem, device.sector, exclusive.size, &touched)?;
     after(Step::Made)?;
 
+    // Making it may have taken a while, and from here on there is no way back.
+    device.prove()?;
     exclusive.write_first_sector(&mark)?;
     after(Step::Marked)?;
 

@@ -132,6 +132,44 @@ pub(crate) struct Fiemap {
     pub(crate) extents: [FiemapExtent; FIEMAP_BATCH],
 }
 
+/// `struct nvme_admin_cmd` (linux/nvme_ioctl.h).
+#[repr(C)]
+pub(crate) struct NvmeCommand {
+    opcode: u8,
+    flags: u8,
+    reserved: u16,
+    namespace: u32,
+    words: [u32; 2],
+    metadata: u64,
+    address: u64,
+    metadata_length: u32,
+    data_length: u32,
+    arguments: [u32; 6],
+    // Zero for the kernel's own. One that is shorter makes the kernel reset a controller that is only slow.
+    timeout_ms: u32,
+    result: u32,
+}
+
+impl NvmeCommand {
+    /// Asks for the identification of the controller.
+    pub(crate) fn identify_controller() -> Self {
+        Self {
+            opcode: 6,
+            flags: 0,
+            reserved: 0,
+            namespace: 0,
+            words: [0; 2],
+            metadata: 0,
+            address: 0,
+            metadata_length: 0,
+            data_length: 0,
+            arguments: [1, 0, 0, 0, 0, 0],
+            timeout_ms: 0,
+            result: 0,
+        }
+    }
+}
+
 /// `struct mount_attr` (linux/mount.h).
 #[repr(C)]
 struct MountAttr {
@@ -141,9 +179,36 @@ struct MountAttr {
     userns_fd: u64,
 }
 
+/// `struct fsxattr` (linux/fs.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FileAttributes {
+    pub(crate) flags: u32,
+    pub(crate) extent_size: u32,
+    pub(crate) extents: u32,
+    pub(crate) project: u32,
+    pub(crate) cow_extent_size: u32,
+    pub(crate) padding: [u8; 8],
+}
+
+/// `struct if_dqblk` (linux/quota.h).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DiskQuota {
+    pub(crate) hard_blocks: u64,
+    pub(crate) soft_blocks: u64,
+    pub(crate) space: u64,
+    pub(crate) hard_inodes: u64,
+    pub(crate) soft_inodes: u64,
+    pub(crate) inodes: u64,
+    pub(crate) block_time: u64,
+    pub(crate) inode_time: u64,
+    pub(crate) valid: u32,
+}
+
 /// The generated functions, unsafe because an ioctl may do anything to its argument.
 mod raw {
-    use super::{BtrfsDevice, BtrfsInfo, BtrfsVolume, LoopConfig, LoopInfo, XfsGeometry, XfsGrow};
+    use super::{BtrfsDevice, BtrfsInfo, BtrfsVolume, FileAttributes, LoopConfig, LoopInfo, NvmeCommand, XfsGeometry, XfsGrow};
 
     nix::ioctl_read_bad!(block_read_only, nix::request_code_none!(0x12, 94), libc::c_int);
     nix::ioctl_none!(block_flush, 0x12, 97);
@@ -159,12 +224,18 @@ mod raw {
     nix::ioctl_readwrite!(freeze, b'X', 119, libc::c_int);
     nix::ioctl_readwrite!(thaw, b'X', 120, libc::c_int);
 
+    nix::ioctl_read!(file_attributes, b'X', 31, FileAttributes);
+    nix::ioctl_write_ptr!(set_file_attributes, b'X', 32, FileAttributes);
+
     nix::ioctl_read!(xfs_geometry, b'X', 126, XfsGeometry);
     nix::ioctl_write_ptr!(xfs_grow, b'X', 110, XfsGrow);
 
     nix::ioctl_read!(btrfs_info, 0x94, 31, BtrfsInfo);
     nix::ioctl_readwrite!(btrfs_device, 0x94, 30, BtrfsDevice);
     nix::ioctl_write_ptr!(btrfs_resize, 0x94, 3, BtrfsVolume);
+
+    nix::ioctl_none!(nvme_namespace, b'N', 0x40);
+    nix::ioctl_readwrite!(nvme_admin, b'N', 0x41, NvmeCommand);
 
     // The request number carries the size of the header alone; the kernel reads extent_count for the rest.
     nix::ioctl_readwrite_bad!(fiemap, nix::request_code_readwrite!(b'f', 11, 32), super::Fiemap);
@@ -214,6 +285,8 @@ plain! {
     loop_clear;
     /// LOOP_SET_CAPACITY: reads the image's size anew.
     loop_set_capacity;
+    /// NVME_IOCTL_ID: the number of the namespace.
+    nvme_namespace;
     /// LOOP_CTL_GET_FREE: the number of a loop device that was free a moment ago.
     loop_free_number;
 }
@@ -225,6 +298,8 @@ write! {
     loop_configure(LoopConfig);
     /// XFS_IOC_FSGROWFSDATA.
     xfs_grow(XfsGrow);
+    /// FS_IOC_FSSETXATTR.
+    set_file_attributes(FileAttributes);
     /// BTRFS_IOC_RESIZE.
     btrfs_resize(BtrfsVolume);
 }
@@ -240,6 +315,8 @@ read! {
     freeze(libc::c_int);
     /// FITHAW; the argument is not used.
     thaw(libc::c_int);
+    /// FS_IOC_FSGETXATTR.
+    file_attributes(FileAttributes);
     /// XFS_IOC_FSGEOMETRY.
     xfs_geometry(XfsGeometry);
     /// BTRFS_IOC_FS_INFO.
@@ -248,6 +325,16 @@ read! {
     btrfs_device(BtrfsDevice);
     /// FS_IOC_FIEMAP.
     fiemap(Fiemap);
+}
+
+/// NVME_IOCTL_ADMIN_CMD: a command that fills `data`; returns the controller's status, zero when it has done it.
+#[expect(unsafe_code, reason = "the structure carries an address")]
+pub(crate) fn nvme_admin(file: &File, command: &NvmeCommand, data: &mut [u8; 4096]) -> Result<i32> {
+    let address = std::ptr::from_mut(data).expose_provenance() as u64;
+    let mut command = NvmeCommand { address, data_length: 4096, ..*command };
+    // SAFETY: the descriptor is open, the structure is the kernel's, fully initialised and exclusively ours, and the memory that it
+    // points to is as long as it says, exclusively ours, and outlives the call.
+    unsafe { raw::nvme_admin(file.as_raw_fd(), &raw mut command) }
 }
 
 /// `mount_setattr(fd, "", AT_EMPTY_PATH)`: changes the attributes of the one mount that `mount` is, and takes it out of the group of
@@ -271,6 +358,29 @@ pub(crate) fn mount_make_private(mount: impl AsFd, set: MountAttrFlags, clear: M
     nix::errno::Errno::result(done).map(drop)
 }
 
+/// Q_GETQUOTA and Q_SETQUOTA of a project (linux/quota.h): the command, shifted, with PRJQUOTA.
+const GET_QUOTA: libc::c_int = (0x800007 << 8) | 2;
+const SET_QUOTA: libc::c_int = (0x800008 << 8) | 2;
+
+/// `quotactl_fd(Q_SETQUOTA)` for a project of the filesystem that `place` is in.
+#[expect(unsafe_code, reason = "neither rustix nor libc wraps quotactl_fd")]
+pub(crate) fn set_project_quota(place: impl AsFd, project: u32, quota: &DiskQuota) -> Result<()> {
+    // SAFETY: the descriptor is open, and the structure is the kernel's, fully initialised, which it only reads.
+    let done =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, place.as_fd().as_raw_fd(), SET_QUOTA, project, std::ptr::from_ref(quota)) };
+    nix::errno::Errno::result(done).map(drop)
+}
+
+/// `quotactl_fd(Q_GETQUOTA)` for a project of the filesystem that `place` is in.
+#[expect(unsafe_code, reason = "neither rustix nor libc wraps quotactl_fd")]
+pub(crate) fn project_quota(place: impl AsFd, project: u32, quota: &mut DiskQuota) -> Result<()> {
+    // SAFETY: the descriptor is open, and the structure is the kernel's, fully initialised and exclusively ours; every bit pattern that
+    // the kernel may leave in it is valid.
+    let done =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, place.as_fd().as_raw_fd(), GET_QUOTA, project, std::ptr::from_mut(quota)) };
+    nix::errno::Errno::result(done).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,5 +398,8 @@ mod tests {
         assert_eq!(size_of::<FiemapExtent>(), 56);
         assert_eq!(size_of::<Fiemap>(), 32 + FIEMAP_BATCH * 56);
         assert_eq!(size_of::<MountAttr>(), 32);
+        assert_eq!(size_of::<FileAttributes>(), 28);
+        assert_eq!(size_of::<DiskQuota>(), 72);
+        assert_eq!(size_of::<NvmeCommand>(), 72);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Host`] is everything that the node side and the local backend ask of the machine: the table of mounts
 //! ([`mountinfo`]), mounting and unmounting ([`mount`]) at targets that are held by file descriptor ([`target`]), devices
-//! ([`device`], [`loopdev`]), what is on them ([`signature`], [`superblock`]), making, checking and growing filesystems
+//! ([`device`], [`loopdev`], [`disk`]), what is on them ([`signature`], [`superblock`]), making, checking and growing filesystems
 //! ([`format`](mod@format), [`check`], [`grow`]). [`Linux`] is the implementation; tests wrap it to make single calls fail.
 //!
 //! Beside it stand the pieces that records need: files that are written whole or not at all ([`durable`]), locks between
@@ -23,6 +23,7 @@ mod busy;
 pub mod check;
 pub mod copy;
 pub mod device;
+pub mod disk;
 pub mod durable;
 pub mod elsewhere;
 mod errno;
@@ -43,7 +44,9 @@ pub mod machine;
 pub mod mount;
 pub mod mountinfo;
 pub mod nfs;
+pub mod nvme;
 pub mod options;
+pub mod quota;
 pub mod remote;
 pub mod removal;
 pub mod replica;
@@ -54,11 +57,13 @@ pub mod space;
 pub mod step;
 pub mod superblock;
 pub mod target;
+pub mod uevent;
 mod unfinished;
 pub mod usage;
 
 pub use beneath::Directory;
 pub use device::{Device, DeviceNumber};
+pub use disk::{Beneath, DiskName, Trace};
 pub use format::FormatOptions;
 pub use linux::Linux;
 pub use mountinfo::{MountEntry, MountTable};
@@ -105,6 +110,10 @@ pub trait Host: Send + Sync + Debug {
     /// per-mount part of `options` (read-only, noexec, …) set before it becomes visible.
     fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()>;
 
+    /// Shows the node of an open device at `target`, a file. `Precondition` when the device's path leads to another device by now, or the
+    /// device is another disk than it was opened as.
+    fn bind_device(&self, device: &Device, target: &Target) -> Result<()>;
+
     /// Mounts a directory of an NFS server to nowhere: see [`nfs`].
     fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached>;
 
@@ -136,6 +145,22 @@ pub trait Host: Send + Sync + Debug {
     /// The file that the loop device numbered `number` is bound to, as the kernel remembers its path (with ` (deleted)` cut
     /// off), or nothing when it is not a bound loop device.
     fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>>;
+
+    /// Opens the disk that the first of `names` names that there is, as soon as it is there; nothing when it has not come until
+    /// `deadline`. The open device has been asked who it is. `Precondition` when it says that it is another one, when two say that they
+    /// are it, or when its node is that of another device.
+    fn open_disk(&self, names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>>;
+
+    /// The disk that `mount` shows, a filesystem on it or its node, even when it is gone.
+    fn disk_of(&self, mount: &MountEntry) -> Result<Beneath>;
+
+    /// Has the size of a disk read anew and waits until it is `at_least` so large, no longer than until `deadline`. The size that it has,
+    /// or nothing when there is no such disk.
+    fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>>;
+
+    /// Makes sure that nothing has a disk for itself (a mount in any mount namespace), and that everything that was written is on it.
+    /// `Precondition` when something uses it; success when there is no such disk.
+    fn rest_disk(&self, names: &[DiskName]) -> Result<()>;
 
     /// What is on `device`. Reads that fail are errors, never "blank". What is cached of the device is dropped first, so that what
     /// another node wrote is seen; if the device is mounted here, that writes its filesystem's cache to it.

@@ -6,8 +6,8 @@ use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
 use crate::target::{self, Place};
 use crate::{
-    Content, Detached, Device, DeviceNumber, FormatOptions, Host, MountEntry, MountOptions, MountTable, NfsMount, Shape, Target,
-    Usage, check, format, freeze, group, grow, loopdev, mount, remote, signature, usage,
+    Beneath, Content, Detached, Device, DeviceNumber, DiskName, FormatOptions, Host, MountEntry, MountOptions, MountTable,
+    NfsMount, Shape, Target, Usage, check, disk, format, freeze, group, grow, loopdev, mount, remote, signature, usage,
 };
 
 /// This machine.
@@ -41,6 +41,10 @@ impl Host for Linux {
 
     fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()> {
         mount::bind(source, target, options)
+    }
+
+    fn bind_device(&self, device: &Device, target: &Target) -> Result<()> {
+        mount::bind_device(device, target)
     }
 
     fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached> {
@@ -77,6 +81,22 @@ impl Host for Linux {
 
     fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>> {
         loopdev::image_of(number)
+    }
+
+    fn open_disk(&self, names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>> {
+        disk::open(names, read_only, deadline)
+    }
+
+    fn disk_of(&self, mount: &MountEntry) -> Result<Beneath> {
+        disk::of_mount(mount)
+    }
+
+    fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
+        disk::rescan(names, at_least, deadline)
+    }
+
+    fn rest_disk(&self, names: &[DiskName]) -> Result<()> {
+        disk::rest(names)
     }
 
     fn probe(&self, device: &Device) -> Result<Content> {

@@ -29,6 +29,7 @@ use crate::{busy, identity, ioctl, remote, rungs, superblock};
 /// for a device that is itself read-only and whose journal is not empty: without its journal a filesystem may lack files that
 /// were synced long ago. It is `Precondition`, and whoever can do without says so (`noload`, `norecovery`, `rescue=nologreplay`).
 pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()> {
+    device.prove()?;
     let read_only = options.read_only || device.read_only;
     let options = &options.clone().with_read_only(read_only);
     let table = MountTable::read()?;
@@ -54,6 +55,27 @@ pub fn mount(device: &Device, filesystem: Filesystem, options: &MountOptions, ta
     }
     .map_err(|refusal| explain(refusal, device, filesystem))?;
     identity::verify(&mount, filesystem, device)?;
+    // What is open keeps its number: the mount's device is the open one, and this says that the open one is still the right one.
+    device.prove()?;
+    attach(&mount, target)
+}
+
+/// Shows the node of `device` at `target`: [`Host::bind_device`](crate::Host::bind_device).
+pub fn bind_device(device: &Device, target: &Target) -> Result<()> {
+    let what = || format!("show {} at {}", device.path.display(), target.path().display());
+    device.prove()?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::open(&device.path, flags, Mode::empty()).attempt(what);
+    let node = node.map_err(|error| error.with_kind(Kind::Unavailable))?;
+    let stat = rustix::fs::fstat(&node).attempt(what)?;
+    let found = DeviceNumber::from_dev(stat.st_rdev);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice || found != device.number {
+        return Err(Error::precondition(format!("{}: the path does not lead to device {} any more", what(), device.number)));
+    }
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(&node, c"", clone).attempt(what)?;
+    let options = MountOptions::default();
+    ioctl::mount_make_private(&mount, options.attributes(), options.cleared()).attempt(what)?;
     attach(&mount, target)
 }
 

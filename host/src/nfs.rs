@@ -10,6 +10,7 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hawser_volume::{Deadline, Error, Kind, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, OpenTreeFlags, UnmountFlags};
@@ -26,6 +27,12 @@ const VERSIONS: [&str; 3] = ["4.2", "4.1", "4.0"];
 
 /// Where the helper mounts for the moment that it takes to take the mount from there.
 const PASSAGE: &str = "/run/hawser/mount";
+
+/// How long the end of the helper may take when it is killed.
+const KILL: Duration = Duration::from_secs(4);
+
+/// How long the look-up of a server's name may take.
+const LOOK_UP: Duration = Duration::from_secs(8);
 
 /// A directory of a server, and how to mount it.
 #[derive(Debug, Clone)]
@@ -58,7 +65,9 @@ impl NfsMount {
     /// Mounts it. `Unavailable` when the server cannot be found or does not answer by `deadline`, `NotFound` when it does not export
     /// the directory, `PermissionDenied` when it does not export it to this machine, `Precondition` when this kernel cannot.
     pub fn mount(&self, deadline: Deadline) -> Result<Detached> {
-        let (mount, patience) = (self.clone(), deadline.remaining());
+        // The helper is killed when its time is over, and then its own words are worth more than that nobody answered.
+        let grace = if self.needs_helper() { KILL } else { Duration::ZERO };
+        let (mount, patience) = (self.clone(), deadline.remaining() + grace);
         remote::within(&format!("{} (mount)", self.source()), patience, move || mount.mount_now(deadline))
     }
 
@@ -66,7 +75,7 @@ impl NfsMount {
         if self.needs_helper() {
             return self.mount_by_helper(deadline);
         }
-        let address = self.address()?;
+        let address = self.address(deadline)?;
         if self.options.has("vers") || self.options.has("nfsvers") {
             return self.mount_by_call(address, None);
         }
@@ -88,13 +97,32 @@ impl NfsMount {
         self.version().is_some_and(|version| version.starts_with('3')) && !self.options.has("nolock")
     }
 
-    fn address(&self) -> Result<IpAddr> {
+    /// The server's address. The resolver has no deadline of its own (it asks each of its servers several times), so it is left behind
+    /// when it takes too long, under its own name: that is not the silence of the NFS server.
+    fn address(&self, deadline: Deadline) -> Result<IpAddr> {
         if let Ok(address) = self.server.parse() {
             return Ok(address);
         }
-        let unknown = || Error::unavailable(format!("the name of the NFS server {} cannot be resolved", self.server));
-        let mut found = (self.server.as_str(), 2049).to_socket_addrs().map_err(|error| unknown().caused_by(error))?;
-        found.next().map(|address| address.ip()).ok_or_else(unknown)
+        let name = self.server.clone();
+        remote::within(&format!("the look-up of the name {name}"), LOOK_UP.min(deadline.remaining()), move || {
+            let unknown = || Error::unavailable(format!("the name of the NFS server {name} cannot be resolved"));
+            let mut found = (name.as_str(), 2049).to_socket_addrs().map_err(|error| unknown().caused_by(error))?;
+            found.next().map(|address| address.ip()).ok_or_else(unknown)
+        })
+    }
+
+    /// What else has to be there for the options, if mounting fails.
+    fn advice(&self) -> &'static str {
+        let has = |key: &str, wanted: fn(&str) -> bool| {
+            self.options.superblock().any(|(known, value)| known == key && value.is_some_and(wanted))
+        };
+        if has("xprtsec", |value| value != "none") {
+            "; xprtsec needs Linux 6.5 or later and tlshd on this machine, with a certificate that the server takes"
+        } else if has("sec", |value| value.contains("krb5")) {
+            "; sec=krb5 needs rpc.gssd on this machine, with a key or a ticket that the server takes"
+        } else {
+            ""
+        }
     }
 
     fn mount_by_call(&self, address: IpAddr, version: Option<&str>) -> Result<Detached> {
@@ -116,8 +144,13 @@ impl NfsMount {
                 None => rustix::mount::fsconfig_set_flag(&context, key),
             };
             set.map_err(|errno| {
-                let error = errno::error(format!("{}: option {key} is refused{}", what(), words(&context, &self.options)), errno);
+                let error = errno::error(
+                    format!("{}: option {key} is refused{}{}", what(), words(&context, &self.options), self.advice()),
+                    errno,
+                );
                 match errno {
+                    // The option is right, and this kernel has not got it.
+                    rustix::io::Errno::INVAL if key == "xprtsec" => error.with_kind(Kind::Precondition),
                     rustix::io::Errno::INVAL | rustix::io::Errno::RANGE => error.with_kind(Kind::Invalid),
                     _ => error,
                 }
@@ -126,7 +159,7 @@ impl NfsMount {
         rustix::mount::fsconfig_set_string(&context, "source", self.source())
             .and_then(|()| rustix::mount::fsconfig_create(&context))
             .map_err(|errno| {
-                let error = errno::error(format!("{}{}", what(), words(&context, &self.options)), errno);
+                let error = errno::error(format!("{}{}{}", what(), words(&context, &self.options), self.advice()), errno);
                 error.with_kind(refusal(errno))
             })?;
         let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, self.options.attributes()).attempt(what)?;
@@ -156,7 +189,9 @@ impl NfsMount {
             }
             let error = Error::unavailable(format!("{}: mount.nfs ended with {}: {}", what(), outcome.status, outcome.output));
             // Its words are the only thing by which a refusal can be told from silence.
-            let refused = ["access denied", "No such file", "Protocol not supported"].iter().any(|w| outcome.output.contains(w));
+            let refused = ["access denied", "No such file", "Protocol not supported", "rpc.statd is not running"]
+                .iter()
+                .any(|w| outcome.output.contains(w));
             Err(if refused { error.with_kind(Kind::Precondition) } else { error })
         };
         let take = || {
@@ -217,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_knows_is_unavailable() {
-        let error = mount("no-such-host.invalid", &[]).address().unwrap_err();
+        let error = mount("no-such-host.invalid", &[]).address(Deadline::after(LOOK_UP)).unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
     }

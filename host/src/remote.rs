@@ -25,6 +25,12 @@ pub fn is_remote(mount: &MountEntry) -> bool {
     matches!(mount.filesystem.as_str(), "nfs" | "nfs4")
 }
 
+/// Whether an error says that the server answers, and does not know what was asked for any more: it was removed there, or the export is
+/// another one now. Asking again does not help.
+pub fn is_stale(error: &Error) -> bool {
+    error.os_error().is_some_and(|cause| cause.raw_os_error() == Some(libc::ESTALE))
+}
+
 /// A sign of life of long work, which takes as long as it takes as long as it goes on.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<Life>);
@@ -133,6 +139,8 @@ pub fn within<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use hawser_volume::Kind;
 
     use super::*;
@@ -155,6 +163,14 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "it never recovers");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn what_is_stale_is_told_from_what_does_not_answer() {
+        let failed = |errno| Error::unavailable("stat").caused_by(io::Error::from_raw_os_error(errno)).while_doing("stats");
+        assert!(is_stale(&failed(libc::ESTALE)));
+        assert!(!is_stale(&failed(libc::ETIMEDOUT)));
+        assert!(!is_stale(&Error::unavailable("no")));
     }
 
     #[test]

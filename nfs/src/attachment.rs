@@ -6,11 +6,12 @@
 
 use std::path::PathBuf;
 
-use hawser_host::machine;
 use hawser_host::step::Step;
+use hawser_host::{Directory, machine};
 use hawser_volume::{Access, Attachment, Error, Kind, NodeId, Result, attachment};
 
-use crate::record::{State, VolumeRecord, now};
+use crate::lease::LEASE;
+use crate::record::{State, VolumeRecord};
 use crate::tree::{Tree, content};
 use crate::versions::Change;
 
@@ -30,7 +31,7 @@ impl Tree {
     pub(crate) fn attach(&self, id: &str, node: &NodeId, access: &Access, read_only: bool) -> Result<Attachment> {
         let read_only = read_only || access.mode.is_read_only();
         let label = self.label(id)?;
-        let (_, record) = self.find::<VolumeRecord>(id)?;
+        let (object, record) = self.find::<VolumeRecord>(id)?;
         self.require_node(node)?;
         if !record.attachments.iter().any(|a| a.node == *node) {
             self.require_room(node)?;
@@ -43,19 +44,12 @@ impl Tree {
                 }
                 State::Leaving => return Err(Error::not_found(format!("volume {label} is being deleted"))),
             }
-            if let Some(existing) = attachment::grant(&record.attachments, &label, node, access, read_only)? {
+            let granted = attachment::grant(&record.attachments, &label, node, access, read_only);
+            if let Some(existing) = granted.map_err(|refused| self.with_signs_of_life(refused, &object, &record))? {
                 return Ok(Change::Keep(existing.clone()));
             }
             record.epoch += 1;
-            let attachment = Attachment {
-                node: node.clone(),
-                mode: access.mode,
-                block: access.is_block(),
-                read_only,
-                epoch: record.epoch,
-                since: now(),
-                taken: None,
-            };
+            let attachment = Attachment::new(node, access, read_only, record.epoch);
             record.attachments.push(attachment.clone());
             Ok(Change::Write(record, attachment))
         })?;
@@ -66,18 +60,28 @@ impl Tree {
     fn require_room(&self, node: &NodeId) -> Result<()> {
         let Some(limit) = self.config.max_volumes_per_node else { return Ok(()) };
         let (volumes, _) = self.page::<VolumeRecord>(None, usize::MAX, |_| true)?;
-        let has = volumes.iter().filter(|volume| volume.attachments.iter().any(|a| a.node == *node)).count();
-        if has >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Err(Error::exhausted(format!(
-                "node {node} has {has} volumes of backend {} and may have {limit}; detach one or raise `max-volumes-per-node`",
-                self.backend
-            )));
+        attachment::require_room(&self.backend, node, limit, volumes.iter().map(|volume| &volume.attachments[..]))
+    }
+
+    /// A refusal, with what is known of the life of who has the volume.
+    fn with_signs_of_life(&self, refused: Error, object: &Directory, record: &VolumeRecord) -> Error {
+        if refused.kind() != Kind::Precondition {
+            return refused;
         }
-        Ok(())
+        let signs: Vec<String> = record
+            .attachments
+            .iter()
+            .filter_map(|attachment| {
+                let age = self.lease(object, attachment).ok()?.age?;
+                Some(format!("{} renewed its lease {} s ago", attachment.node, age.as_secs()))
+            })
+            .collect();
+        if signs.is_empty() { refused } else { Error::precondition(format!("{refused} ({})", signs.join(", "))) }
     }
 
     /// Withdraws `id` from `node`, or from every node. A volume or node that is gone is success. `Precondition` while a node of this
-    /// machine has it mounted (`is_mounted`); of other machines the caller's word is taken.
+    /// machine has it mounted (`is_mounted`), and while the lease of one of another machine is fresh; when it is not, the caller's word
+    /// is taken.
     pub(crate) fn detach(
         &self,
         id: &str,
@@ -86,27 +90,52 @@ impl Tree {
     ) -> Result<()> {
         let leaving = |a: &Attachment| node.is_none_or(|node| a.node == *node);
         let boot = machine::boot_id()?;
+        let object = match self.find::<VolumeRecord>(id) {
+            Ok((object, _)) => object,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let withdrawn = self.change(id, |mut record: VolumeRecord| {
-            for attachment in record.attachments.iter().filter(|a| leaving(a)) {
-                if attachment.taken.as_deref() == Some(&boot) && is_mounted(&record)? {
+            for attachment in record.attachments.iter().filter(|a| leaving(a) && a.taken.is_some()) {
+                if attachment.is_taken_in(&boot) {
+                    if is_mounted(&record)? {
+                        return Err(Error::precondition(format!(
+                            "volume {} is still staged on node {}; it can be detached when NodeUnstageVolume has succeeded there",
+                            self.label(id)?,
+                            attachment.node
+                        )));
+                    }
+                    continue;
+                }
+                let lease = self.lease(&object, attachment)?;
+                if let Some(age) = lease.age.filter(|_| lease.is_fresh()) {
                     return Err(Error::precondition(format!(
-                        "volume {} is still staged on node {}; it can be detached when NodeUnstageVolume has succeeded there",
+                        "volume {} is staged on node {}, which lives: it renewed its lease {} s ago; unstage it there, or repeat the call \
+                         when the lease has not been renewed for {} s",
                         self.label(id)?,
-                        attachment.node
+                        attachment.node,
+                        age.as_secs(),
+                        LEASE.as_secs()
                     )));
                 }
             }
-            let before = record.attachments.len();
-            record.attachments.retain(|a| !leaving(a));
-            Ok(if record.attachments.len() < before { Change::Write(record, ()) } else { Change::Keep(()) })
+            let (gone, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut record.attachments).into_iter().partition(&leaving);
+            record.attachments = stay;
+            Ok(if gone.is_empty() { Change::Keep(gone) } else { Change::Write(record, gone) })
         });
-        gone_is_done(withdrawn)?;
-        self.reached(Step::DetachmentRecorded)
+        let withdrawn = match withdrawn {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            other => other?,
+        };
+        self.reached(Step::DetachmentRecorded)?;
+        // Without its lease, a holder that lives after all learns that it has lost the volume. Left behind, it means nothing.
+        withdrawn.iter().try_for_each(|attachment| self.end_lease(&object, attachment.epoch))
     }
 
     /// Takes for `node` what was granted to it. `Precondition`, naming who has the volume, when nothing was.
     pub(crate) fn take(&self, id: &str, node: &NodeId) -> Result<Claim> {
         let boot = machine::boot_id()?;
+        let (object, _) = self.find::<VolumeRecord>(id)?;
         let claim = self.change(id, |mut record: VolumeRecord| {
             if record.state == State::Leaving {
                 return Err(Error::not_found(format!("volume {} is being deleted", self.label(id)?)));
@@ -117,7 +146,9 @@ impl Tree {
             };
             let attachment = &mut record.attachments[at];
             let claim = Claim { path, read_only: attachment.read_only, epoch: attachment.epoch };
-            if attachment.taken.as_deref() == Some(&boot) {
+            // Before the record says that it is taken: from then on who withdraws it asks for the lease.
+            self.begin_lease(&object, attachment.epoch)?;
+            if attachment.is_taken_in(&boot) {
                 return Ok(Change::Keep(claim));
             }
             attachment.taken = Some(boot.clone());
@@ -139,18 +170,24 @@ impl Tree {
 
     /// Gives back what [`Tree::take`] took. A volume that is gone is success.
     pub(crate) fn give_back(&self, id: &str, node: &NodeId) -> Result<()> {
+        let object = match self.find::<VolumeRecord>(id) {
+            Ok((object, _)) => object,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let given = self.change(id, |mut record: VolumeRecord| {
-            let Some(attachment) = record.attachments.iter_mut().find(|a| a.node == *node) else { return Ok(Change::Keep(())) };
-            Ok(if attachment.taken.take().is_some() { Change::Write(record, ()) } else { Change::Keep(()) })
+            let Some(attachment) = record.attachments.iter_mut().find(|a| a.node == *node) else {
+                return Ok(Change::Keep(None));
+            };
+            let epoch = Some(attachment.epoch);
+            Ok(if attachment.taken.take().is_some() { Change::Write(record, epoch) } else { Change::Keep(epoch) })
         });
-        gone_is_done(given)?;
+        match given {
+            Ok(Some(epoch)) => self.end_lease(&object, epoch)?,
+            Ok(None) => {}
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         self.reached(Step::VolumeGivenBack)
-    }
-}
-
-fn gone_is_done(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        other => other,
     }
 }

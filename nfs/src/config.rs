@@ -45,6 +45,10 @@ pub struct NfsConfig {
     pub mount_permissions: String,
     /// How many seconds the server may be silent before its calls are answered with UNAVAILABLE, 1 to 300. Default: 10.
     pub answer_within_seconds: u64,
+    /// The exported directory as this machine has it on a disk of its own, where the controller runs on the server: then sizes are enforced,
+    /// by the quotas of projects (xfs, or ext4 with the feature `project`, mounted with `prjquota`). Default: sizes are not enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_path: Option<PathBuf>,
     /// How many volumes a node may have at one time. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_volumes_per_node: Option<u32>,
@@ -61,6 +65,7 @@ impl Default for NfsConfig {
             on_delete: OnDelete::default(),
             mount_permissions: "0777".to_owned(),
             answer_within_seconds: 10,
+            local_path: None,
             max_volumes_per_node: None,
         }
     }
@@ -81,6 +86,9 @@ impl NfsConfig {
         }
         if !self.path.is_absolute() || self.path.components().any(|part| part.as_os_str() == "..") {
             mistakes.push(("path", format!("{:?} must be an absolute path without `..`", self.path)));
+        }
+        if self.local_path.as_ref().is_some_and(|path| !path.is_absolute()) {
+            mistakes.push(("local-path", "must be an absolute path".to_owned()));
         }
         for (key, flags) in [("mount-options", &self.mount_options), ("own-mount-options", &self.own_mount_options)] {
             if let Err(error) = options::parse("it", flags) {
@@ -132,11 +140,12 @@ mod tests {
             mount_options: vec!["udp".into()],
             own_mount_options: vec!["nolock".into()],
             mount_permissions: "9".into(),
+            local_path: Some("x".into()),
             answer_within_seconds: 0,
             max_volumes_per_node: Some(0),
             ..NfsConfig::default()
         };
-        assert_eq!(wrong.mistakes().len(), 7, "{:?}", wrong.mistakes());
+        assert_eq!(wrong.mistakes().len(), 8, "{:?}", wrong.mistakes());
         let right = NfsConfig { server: "nfs.example".into(), path: "/export".into(), ..NfsConfig::default() };
         assert_eq!(right.mistakes(), []);
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use hawser_host::step::Step;
 use hawser_host::{Directory, removal, replica};
-use hawser_volume::{Error, NativeId, Result};
+use hawser_volume::{Error, NativeId, Origin, Result};
 use uuid::Uuid;
 
 use crate::layout::{self, ASIDE, BEAT};
-use crate::record::{Origin, SnapshotRecord, State, VolumeRecord};
+use crate::record::{SnapshotRecord, State, VolumeRecord};
 use crate::tree::{Object, Tree, content};
 use crate::versions::Change;
 
@@ -28,39 +28,38 @@ const WORKERS: usize = 4;
 
 /// An object that is filled before it can be used.
 pub(crate) trait Fillable: Object + Clone {
-    fn state(&self) -> State;
-    fn set_state(&mut self, state: State);
-    fn filler(&self) -> Option<Uuid>;
-    fn set_filler(&mut self, filler: Option<Uuid>);
+    /// How far it is, and which process fills it.
+    fn progress(&self) -> (State, Option<Uuid>);
+    fn set_progress(&mut self, state: State, filler: Option<Uuid>);
     fn origin(&self) -> Option<Origin>;
     /// What is to be done when the content is complete.
     fn complete(&self, tree: &Tree, object: &Directory) -> Result<()>;
     fn set_changing(&mut self, _changing: u64) {}
+    /// Prepares the directory `name` of its object, in which files are copied before they are moved into the content.
+    fn prepare(&self, _tree: &Tree, _name: &str) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Fillable for VolumeRecord {
-    fn state(&self) -> State {
-        self.state
+    fn progress(&self) -> (State, Option<Uuid>) {
+        (self.state, self.filler)
     }
 
-    fn set_state(&mut self, state: State) {
-        self.state = state;
-    }
-
-    fn filler(&self) -> Option<Uuid> {
-        self.filler
-    }
-
-    fn set_filler(&mut self, filler: Option<Uuid>) {
-        self.filler = filler;
+    fn set_progress(&mut self, state: State, filler: Option<Uuid>) {
+        (self.state, self.filler) = (state, filler);
     }
 
     fn origin(&self) -> Option<Origin> {
         self.origin.clone()
     }
 
+    fn prepare(&self, tree: &Tree, name: &str) -> Result<()> {
+        tree.join_project(self, name)
+    }
+
     fn complete(&self, tree: &Tree, object: &Directory) -> Result<()> {
-        let data = layout::data(&NativeId::of("volume", &self.id)?);
+        let data = layout::data(&layout::volume(&self.id));
         if self.origin.is_some()
             && let Some(content) = object.enter(&data)?
         {
@@ -68,6 +67,7 @@ impl Fillable for VolumeRecord {
             content.give(self.owner.uid, self.owner.gid, None)?;
         }
         match &self.path {
+            Some(path) if self.is_static => tree.claim(path, &self.id),
             Some(path) => tree.put_in_place(object, self, path),
             None => Ok(()),
         }
@@ -75,20 +75,12 @@ impl Fillable for VolumeRecord {
 }
 
 impl Fillable for SnapshotRecord {
-    fn state(&self) -> State {
-        self.state
+    fn progress(&self) -> (State, Option<Uuid>) {
+        (self.state, self.filler)
     }
 
-    fn set_state(&mut self, state: State) {
-        self.state = state;
-    }
-
-    fn filler(&self) -> Option<Uuid> {
-        self.filler
-    }
-
-    fn set_filler(&mut self, filler: Option<Uuid>) {
-        self.filler = filler;
+    fn set_progress(&mut self, state: State, filler: Option<Uuid>) {
+        (self.state, self.filler) = (state, filler);
     }
 
     fn origin(&self) -> Option<Origin> {
@@ -108,7 +100,7 @@ impl Tree {
     /// Fills the object `id`. Success when it is complete, or was; the same call goes on where an earlier one was interrupted.
     pub(crate) fn fill<R: Fillable>(&self, id: &str) -> Result<()> {
         let (object, record) = self.find::<R>(id)?;
-        if record.state() != State::Filling {
+        if record.progress().0 != State::Filling {
             return Ok(());
         }
         self.take_over(&object, &record)?;
@@ -125,15 +117,14 @@ impl Tree {
         let changing = copied?;
         self.reached(Step::VolumeFilled)?;
         self.change(id, |mut record: R| {
-            match record.state() {
-                State::Filling if record.filler() == Some(self.process) => {}
-                State::Ready => return Ok(Change::Keep(())),
+            match record.progress() {
+                (State::Filling, Some(filler)) if filler == self.process => {}
+                (State::Ready, _) => return Ok(Change::Keep(())),
                 _ => {
                     return Err(Error::unavailable(format!("another controller fills {} {}:{id} by now", R::NOUN, self.backend)));
                 }
             }
-            record.set_state(State::Ready);
-            record.set_filler(None);
+            record.set_progress(State::Ready, None);
             record.set_changing(changing);
             Ok(Change::Write(record, ()))
         })
@@ -148,19 +139,20 @@ impl Tree {
                 record.id()
             ))
         };
-        if record.filler().is_some_and(|filler| filler != self.process) {
+        let (_, seen) = record.progress();
+        if seen.is_some_and(|filler| filler != self.process) {
             let beat = object.entry(BEAT)?.map(|entry| entry.modified);
             let now = self.server_time()?;
             if beat.is_some_and(|beat| now.duration_since(beat).unwrap_or_default() < SILENCE) {
                 return Err(busy());
             }
         }
-        let seen = record.filler();
         self.change(record.id(), |mut record: R| {
-            if record.filler() != seen && record.filler() != Some(self.process) {
+            let (state, filler) = record.progress();
+            if filler != seen && filler != Some(self.process) {
                 return Err(busy());
             }
-            record.set_filler(Some(self.process));
+            record.set_progress(state, Some(self.process));
             Ok(Change::Write(record, ()))
         })?;
         object.create(BEAT, b"")?;
@@ -179,7 +171,7 @@ impl Tree {
             }
             waited = Duration::ZERO;
             let lost = match object.touch(BEAT).and_then(|_| self.find::<R>(id)) {
-                Ok((_, record)) => record.filler() != Some(self.process) || record.state() != State::Filling,
+                Ok((_, record)) => record.progress() != (State::Filling, Some(self.process)),
                 // The copy itself will hear of it.
                 Err(_) => false,
             };
@@ -202,13 +194,14 @@ impl Tree {
                 self.root.snapshots.enter_existing(&native.digest)?.enter_existing(layout::data(&native))?
             }
         };
-        let native = NativeId::of(R::NOUN, record.id())?;
+        let native = R::native(record.id())?;
         let Some(target) = object.enter(layout::data(&native))? else {
             // It is in its place already.
             return Ok(0);
         };
         removal::remove(object, ASIDE, WORKERS, &self.pulse)?;
         object.make(ASIDE, 0o700)?;
+        record.prepare(self, ASIDE)?;
         let copied = replica::replicate(&source, &target, &object.enter_existing(ASIDE)?, WORKERS, &self.pulse)?;
         // An origin that was deleted meanwhile may have been half removed when it was read.
         match &origin {

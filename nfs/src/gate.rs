@@ -5,9 +5,7 @@
 //! once, and no thread is added to those that hang. Behind the closed gate the water is tested, by one thread, again and again; the first
 //! answer opens it.
 
-use std::error::Error as _;
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -224,21 +222,12 @@ impl Drop for Inside {
 
 /// Whether an error says that the server could not be asked: not what it answered.
 pub(crate) fn is_silence(error: &Error) -> bool {
-    if error.kind() != Kind::Unavailable {
-        return false;
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some()) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+    error.kind() == Kind::Unavailable && error.os_error().is_some()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::id::digest;
 use hawser_volume::{NativeId, ObjectName};
+use uuid::Uuid;
 
 /// The directory, directly below the export, that is Hawser's own.
 pub(crate) const HIDDEN: &str = ".hawser";
@@ -15,7 +16,8 @@ pub(crate) const CLAIMS: &str = "claims";
 pub(crate) const NODES: &str = "nodes";
 pub(crate) const NEW: &str = "new";
 pub(crate) const TRASH: &str = "trash";
-pub(crate) const ALL: [&str; 6] = [VOLUMES, SNAPSHOTS, CLAIMS, NODES, NEW, TRASH];
+pub(crate) const PROJECTS: &str = "projects";
+pub(crate) const ALL: [&str; 7] = [VOLUMES, SNAPSHOTS, CLAIMS, NODES, NEW, TRASH, PROJECTS];
 
 /// The file that says what the tree is.
 pub(crate) const EXPORT: &str = "export.json";
@@ -32,6 +34,29 @@ pub(crate) const BEAT: &str = "beat";
 /// Directories, directly below the export, for what is kept of deleted volumes.
 pub(crate) const RETAINED: &str = "retained";
 pub(crate) const ARCHIVED: &str = "archived";
+
+/// The incarnation of a volume whose id is not ours.
+const GIVEN: &str = "00000000";
+
+/// Where a volume is kept. The id of a static volume, one of a directory that was there before, is the choice of whoever declared it;
+/// its digest is one that no name has, as names have no control characters.
+pub(crate) fn volume(id: &str) -> NativeId {
+    NativeId::parse(id).unwrap_or_else(|| NativeId { digest: digest(&format!("\u{1}{id}")), incarnation: GIVEN.to_owned() })
+}
+
+/// A name in the trash for the object `id`, which is kept at `native`. One whose id was chosen may have been there before.
+pub(crate) fn trashed(id: &str, native: NativeId) -> String {
+    if id == native.to_string() {
+        return native.to_string();
+    }
+    let random = Uuid::new_v4().simple().to_string();
+    NativeId { incarnation: random[..GIVEN.len()].to_owned(), ..native }.to_string()
+}
+
+/// Whether `name` is one that [`trashed`] gives to the object `id`.
+pub(crate) fn is_trashed(name: &str, id: &str) -> bool {
+    name == id || NativeId::parse(id).is_none() && NativeId::parse(name).is_some_and(|name| name.digest == volume(id).digest)
+}
 
 /// The name of an object's content in its directory.
 pub(crate) fn data(id: &NativeId) -> String {
@@ -92,6 +117,16 @@ mod tests {
         for other in ["", ".hawser", ".hawser/volumes", ".hawser/trash/x/data-01234567", ".hawser/volumes/x/data-1/y"] {
             assert_eq!(shown(Path::new(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_static_volume_has_a_place_that_no_name_leads_to() {
+        let given = volume("web");
+        assert_eq!(volume("web"), given);
+        for other in ["web2", "Web", "0123456789abcdef0123456789abcdef-01234567"] {
+            assert_ne!(volume(other).digest, given.digest, "{other}");
+        }
+        assert_ne!("web".parse::<ObjectName>().unwrap().digest(), given.digest);
     }
 
     #[test]

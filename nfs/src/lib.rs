@@ -7,9 +7,11 @@
 //!     volumes/<digest>/           one directory a volume; <digest> is made of the volume's name
 //!       record.<n>                what is recorded of it; the highest number holds
 //!       data-<incarnation>/       its content, unless it has a place of its own (`sub-dir`)
+//!       lease-<epoch>             touched by the holder for as long as it has the volume staged
 //!     snapshots/<digest>/         the same for snapshots
 //!     claims/<digest>/record.<n>  whose a path below the export is
 //!     nodes/<digest>              the nodes that may attach
+//!     projects/<number>           whose a project of the disk's quotas is
 //!     new/<random>/               objects in the making
 //!     trash/<id>/                 objects being removed, in the background
 //!   retained/  archived/          the content of volumes that were deleted and are to be kept
@@ -37,9 +39,12 @@ mod connection;
 mod export;
 mod filling;
 pub mod gate;
+pub mod given;
 mod layout;
+pub mod lease;
 mod node;
 pub mod options;
+mod quota;
 pub mod record;
 mod snapshot;
 mod sweep;
@@ -53,5 +58,6 @@ pub use capacity::Capacity;
 pub use config::{NfsConfig, OnDelete};
 pub use export::{Export, Page};
 pub use layout::Shown;
-pub use record::{Origin, SnapshotRecord, State, VolumeRecord};
+pub use lease::Lease;
+pub use record::{SnapshotRecord, State, VolumeRecord};
 pub use volume::NewVolume;

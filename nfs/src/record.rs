@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use hawser_volume::{Attachment, Bytes, ObjectName};
+use hawser_volume::record::time_of;
+use hawser_volume::{Attachment, Bytes, ObjectName, Origin};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -12,16 +13,6 @@ use crate::config::OnDelete;
 
 /// Version of the records; one that is higher is refused.
 pub(crate) const FORMAT: u32 = 1;
-
-/// What a volume was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// A snapshot, by native id.
-    Snapshot(String),
-    /// Another volume, by native id.
-    Volume(String),
-}
 
 /// How far an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +39,14 @@ pub struct VolumeRecord {
     pub size: Bytes,
     /// Whether the server enforces the size.
     pub enforced: bool,
+    /// The project of the disk's quotas by which it does.
+    #[serde(default)]
+    pub(crate) project: Option<u32>,
     /// Its place below the export, if it has one of its own.
     pub path: Option<PathBuf>,
+    /// Whether the directory at `path` was there before: then it is never moved nor removed.
+    #[serde(default)]
+    pub is_static: bool,
     /// What it was made from.
     pub origin: Option<Origin>,
     /// How far it is.
@@ -110,7 +107,7 @@ pub struct SnapshotRecord {
 impl SnapshotRecord {
     /// When it was cut.
     pub fn created(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.created)
+        time_of(self.created)
     }
 
     /// Whether it can be restored from.
@@ -129,10 +126,4 @@ pub(crate) enum PathClaim {
     Above(PathBuf),
     /// Nobody's any more.
     Free(PathBuf),
-}
-
-/// Nanoseconds since 1970, now, by this machine's clock: for people, nothing is decided by it.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

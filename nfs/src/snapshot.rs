@@ -4,10 +4,11 @@
 //! and two files may be of two moments. The record says which it is (`still`).
 
 use hawser_host::step::Step;
+use hawser_volume::record::now;
 use hawser_volume::{Error, Kind, NativeId, ObjectName, Result};
 
 use crate::layout::{self, SNAPSHOTS};
-use crate::record::{FORMAT, SnapshotRecord, State, VolumeRecord, now};
+use crate::record::{FORMAT, SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
 use crate::versions::{self, Change};
 

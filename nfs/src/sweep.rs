@@ -6,6 +6,7 @@ use hawser_host::beneath::Moved;
 use hawser_host::removal;
 use hawser_volume::{NativeId, Result};
 
+use crate::layout;
 use crate::record::{SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
 use crate::versions;
@@ -44,7 +45,10 @@ impl Tree {
         let Some(object) = self.root.trash.enter(name)? else { return Ok(0) };
         let is_to_go = NativeId::parse(name).is_some()
             && match versions::latest::<serde_json::Value>(&object)? {
-                Some((_, record)) => record["id"] == name && record["state"] == "leaving",
+                Some((_, record)) => {
+                    let id = record["id"].as_str().unwrap_or_default();
+                    layout::is_trashed(name, id) && record["state"] == "leaving"
+                }
                 None => false,
             };
         if !is_to_go {
@@ -87,6 +91,7 @@ impl Tree {
                 }
             }
         }
+        self.free_numbers(|since| now.duration_since(since).unwrap_or_default() > MAKING)?;
         self.empty_trash()
     }
 }

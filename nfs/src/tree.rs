@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::config::NfsConfig;
 use crate::layout::{self, CLAIMS, CLOCK, EXPORT, HIDDEN, NEW, NODES, SNAPSHOTS, TRASH, VOLUMES};
-use crate::record::{FORMAT, PathClaim, SnapshotRecord, VolumeRecord};
+use crate::record::{FORMAT, PathClaim, SnapshotRecord, State, VolumeRecord};
 use crate::versions::{self, Change};
 
 /// What `export.json` says.
@@ -32,6 +32,10 @@ pub(crate) trait Object: Serialize + DeserializeOwned {
     const SHELF: &'static str;
     const NOUN: &'static str;
     fn id(&self) -> &str;
+    /// Where the object with this id is kept; `NotFound` for an id that none can have.
+    fn native(id: &str) -> Result<NativeId>;
+    /// Whether it is being removed.
+    fn is_leaving(&self) -> bool;
 }
 
 impl Object for VolumeRecord {
@@ -40,6 +44,14 @@ impl Object for VolumeRecord {
     fn id(&self) -> &str {
         &self.id
     }
+
+    fn native(id: &str) -> Result<NativeId> {
+        Ok(layout::volume(id))
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.state == State::Leaving
+    }
 }
 
 impl Object for SnapshotRecord {
@@ -47,6 +59,14 @@ impl Object for SnapshotRecord {
     const NOUN: &'static str = "snapshot";
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn native(id: &str) -> Result<NativeId> {
+        NativeId::of(Self::NOUN, id)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.state == State::Leaving
     }
 }
 
@@ -73,6 +93,7 @@ pub(crate) struct Folders {
     pub(crate) nodes: Directory,
     pub(crate) new: Directory,
     pub(crate) trash: Directory,
+    pub(crate) projects: Directory,
 }
 
 impl fmt::Debug for Tree {
@@ -99,7 +120,7 @@ impl Folders {
                 own.enter_existing(name)
             }
         };
-        let [volumes, snapshots, claims, nodes, new, trash] = layout::ALL.map(open);
+        let [volumes, snapshots, claims, nodes, new, trash, projects] = layout::ALL.map(open);
         match own.read(EXPORT, Bytes::mib(1))? {
             Some(text) => {
                 let record: ExportRecord = serde_json::from_slice(&text).map_err(|error| {
@@ -135,6 +156,7 @@ impl Folders {
             nodes: nodes?,
             new: new?,
             trash: trash?,
+            projects: projects?,
             base,
             own,
         };
@@ -192,7 +214,7 @@ impl Tree {
 
     /// An object by its native id; `NotFound` when there is none, or another one of its name.
     pub(crate) fn find<R: Object>(&self, id: &str) -> Result<(Directory, R)> {
-        let native = NativeId::of(R::NOUN, id)?;
+        let native = R::native(id)?;
         match self.of_digest::<R>(&native.digest)? {
             Some((object, _, record)) if record.id() == id => Ok((object, record)),
             _ => Err(Error::not_found(format!("{} {}:{id} does not exist", R::NOUN, self.backend))),
@@ -201,9 +223,10 @@ impl Tree {
 
     /// Changes the record of an object; `NotFound` when there is none, or another one of its name.
     pub(crate) fn change<R: Object, T>(&self, id: &str, mut decide: impl FnMut(R) -> Result<Change<R, T>>) -> Result<T> {
-        let (object, _) = self.find::<R>(id)?;
         let gone = || Error::not_found(format!("{} {}:{id} does not exist", R::NOUN, self.backend));
-        versions::change(&object, |record: R| if record.id() == id { decide(record) } else { Err(gone()) })?.ok_or_else(gone)
+        let Some((object, number, record)) = self.of_digest::<R>(&R::native(id)?.digest)? else { return Err(gone()) };
+        let decide = |record: R| if record.id() == id { decide(record) } else { Err(gone()) };
+        versions::change_seen(&object, (number, record), decide)?.ok_or_else(gone)
     }
 
     /// A directory for an object in the making: nobody else sees it, and it is swept if it is never placed.
@@ -236,21 +259,22 @@ impl Tree {
 
     /// Puts an object into the trash; success when it is not in its place any more.
     pub(crate) fn discard<R: Object>(&self, id: &str) -> Result<()> {
-        let native = NativeId::of(R::NOUN, id)?;
+        let native = R::native(id)?;
         let shelf = self.shelf(R::SHELF);
         match self.of_digest::<R>(&native.digest)? {
             Some((_, _, record)) if record.id() == id => {}
             _ => return Ok(()),
         }
-        if shelf.rename(&native.digest, &self.root.trash, id)? != Moved::Done {
+        let name = layout::trashed(id, native.clone());
+        if shelf.rename(&native.digest, &self.root.trash, &name)? != Moved::Done {
             return Ok(());
         }
-        // Between the look and the rename another controller may have removed it and made a new one of its name.
-        let trashed = self.root.trash.enter_existing(id)?;
+        // Between the look and the rename another controller may have removed it and made a new one in its place.
+        let trashed = self.root.trash.enter_existing(&name)?;
         if let Some((_, record)) = versions::latest::<R>(&trashed)?
-            && record.id() != id
+            && (record.id() != id || !record.is_leaving())
         {
-            self.root.trash.rename(id, shelf, &native.digest)?;
+            self.root.trash.rename(&name, shelf, &native.digest)?;
         }
         shelf.sync()?;
         self.root.trash.sync()?;
@@ -353,7 +377,7 @@ impl Tree {
 pub(crate) fn content(record: &VolumeRecord) -> Result<PathBuf> {
     match &record.path {
         Some(path) => Ok(path.clone()),
-        None => Ok(layout::content(&NativeId::of("volume", &record.id)?)),
+        None => Ok(layout::content(&layout::volume(&record.id))),
     }
 }
 

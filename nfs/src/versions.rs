@@ -105,10 +105,25 @@ pub enum Change<T, R> {
 /// Nothing when the object has no record.
 pub fn change<T: DeserializeOwned + Serialize, R>(
     object: &Directory,
+    decide: impl FnMut(T) -> Result<Change<T, R>>,
+) -> Result<Option<R>> {
+    match latest(object)? {
+        Some(seen) => change_seen(object, seen, decide),
+        None => Ok(None),
+    }
+}
+
+/// The same for who has read the record a moment ago.
+pub(crate) fn change_seen<T: DeserializeOwned + Serialize, R>(
+    object: &Directory,
+    seen: (u64, T),
     mut decide: impl FnMut(T) -> Result<Change<T, R>>,
 ) -> Result<Option<R>> {
+    let mut seen = Some(seen);
     for _ in 0..AGAIN {
-        let Some((number, record)) = latest(object)? else { return Ok(None) };
+        let Some((number, record)) = seen.take().map_or_else(|| latest(object), |seen| Ok(Some(seen)))? else {
+            return Ok(None);
+        };
         match decide(record)? {
             Change::Keep(result) => return Ok(Some(result)),
             Change::Write(record, result) if replace(object, number, &record)? => return Ok(Some(result)),

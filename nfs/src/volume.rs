@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use hawser_host::beneath::Moved;
 use hawser_host::step::Step;
 use hawser_host::{Directory, removal};
-use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Result, SizeRange, SizeRule};
+use hawser_volume::record::now;
+use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Origin, Result, SizeRange, SizeRule};
 
 use crate::config::OnDelete;
-use crate::layout::{self, ARCHIVED, RETAINED, VOLUMES};
-use crate::record::{FORMAT, Origin, Owner, SnapshotRecord, State, VolumeRecord, now};
+use crate::layout::{self, ARCHIVED, HIDDEN, NEW, RETAINED, VOLUMES};
+use crate::record::{FORMAT, Owner, SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
 use crate::versions::{self, Change};
 
@@ -80,13 +81,15 @@ impl Tree {
         let size = new.range.fit(&rule)?;
         let id = NativeId::fresh(&new.name);
         let must_be_filled = new.origin.is_some() || new.path.is_some();
-        let record = VolumeRecord {
+        let mut record = VolumeRecord {
             format: FORMAT,
             id: id.to_string(),
             name: new.name.clone(),
             size,
             enforced: false,
+            project: None,
             path: new.path.clone(),
+            is_static: false,
             origin: new.origin.clone(),
             state: if must_be_filled { State::Filling } else { State::Ready },
             filler: None,
@@ -103,6 +106,9 @@ impl Tree {
         let content = made.enter_existing(&data)?;
         content.give(new.owner.uid, new.owner.gid, new.owner.mode)?;
         content.sync()?;
+        let below: PathBuf = [HIDDEN, NEW, &draft, &data].iter().collect();
+        record.project = self.begin_limit(&record.id, &below, size)?;
+        record.enforced = record.project.is_some();
         versions::first(&made, &record)?;
         self.reached(Step::VolumeRecorded)?;
         Ok(self.place(&draft, VOLUMES, &id.digest)?.then_some(record))
@@ -111,7 +117,7 @@ impl Tree {
     /// The record of an object that can be copied from.
     pub(crate) fn ready<R: crate::filling::Fillable>(&self, id: &str) -> Result<R> {
         let (_, record) = self.find::<R>(id)?;
-        match record.state() {
+        match record.progress().0 {
             State::Ready => Ok(record),
             State::Filling => {
                 Err(Error::unavailable(format!("{} {}:{id} is not complete yet; repeat the call", R::NOUN, self.backend)))
@@ -148,15 +154,18 @@ impl Tree {
 
     /// Does what is left to do of a removal, as the record says.
     pub(crate) fn finish_removal(&self, record: &VolumeRecord) -> Result<()> {
-        let id = NativeId::of("volume", &record.id)?;
+        let id = layout::volume(&record.id);
         let Some(object) = self.root.volumes.enter(&id.digest)? else { return Ok(()) };
         let data = layout::data(&id);
         if let Some(path) = &record.path {
-            if record.on_delete != OnDelete::Retain {
+            if record.on_delete != OnDelete::Retain && !record.is_static {
                 self.take_back(&object, record, path, &data)?;
             }
             self.reached(Step::ContentMoved)?;
             self.release(path, &record.id)?;
+        }
+        if record.on_delete != OnDelete::Delete {
+            self.keep_number(record)?;
         }
         let shelf = match record.on_delete {
             OnDelete::Delete => None,
@@ -202,7 +211,7 @@ impl Tree {
     pub(crate) fn put_in_place(&self, object: &Directory, record: &VolumeRecord, path: &std::path::Path) -> Result<()> {
         self.claim(path, &record.id)?;
         self.reached(Step::PathClaimed)?;
-        let data = layout::data(&NativeId::of("volume", &record.id)?);
+        let data = layout::data(&layout::volume(&record.id));
         let Some(content) = object.entry(&data)? else { return Ok(()) };
         let above = path.parent().unwrap_or(std::path::Path::new(""));
         let parent =

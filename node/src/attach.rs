@@ -25,8 +25,8 @@ pub trait Attacher: Send + Sync + fmt::Debug {
     /// `NotFound` when it does not exist.
     fn attach(&self, attach: &Attach) -> Result<Source>;
 
-    /// Takes the volume away from the node again: when it returns, the device is gone and everything written is with the storage
-    /// system. Success when there is nothing to take away; `Precondition` when something still uses it.
+    /// Takes the volume away from the node again: when it returns, the device is gone or at rest, to be taken away by the storage system,
+    /// which has everything that was written. Success when there is nothing to take away; `Precondition` when something still uses it.
     fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()>;
 
     /// The volume that `mount` shows, or nothing if it is not one of this backend.
@@ -38,13 +38,24 @@ pub trait Attacher: Send + Sync + fmt::Debug {
         Ok(self.identify(mount)?.as_ref() == Some(volume))
     }
 
-    /// Lets the node see the size that the volume has now, and returns it.
-    fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
+    /// Lets the node see the size that the volume has now, and returns it. A backend whose devices learn of it late waits a moment for
+    /// the size to be `at_least` so much.
+    fn rescan(&self, volume: &VolumeId, node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes>;
+
+    /// Whether the volume's device is gone from the node, so that what was not written to it never will be. Asked when writing failed.
+    fn is_lost(&self, _volume: &VolumeId) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Whether the storage system answers: asked before a mount of it is touched, so that nothing hangs in one whose server is silent,
     /// and keeps it in use. `Unavailable` when it does not.
     fn answers(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether the backend has seen that a volume which is mounted here was given to others meanwhile. Never asks, and so never waits.
+    fn is_withdrawn(&self, _volume: &VolumeId) -> bool {
+        false
     }
 
     /// Whether another node service on this machine has the volume too, so that mounts of it may be its.
@@ -68,7 +79,9 @@ pub struct Attach {
     pub read_only: bool,
     /// Secrets of the call.
     pub secrets: Secrets,
-    /// Until when the backend may try.
+    /// Until when the caller waits for its answer.
+    pub patience: Deadline,
+    /// Until when the backend may try, whether or not the caller still waits.
     pub deadline: Deadline,
 }
 

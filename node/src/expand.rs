@@ -21,7 +21,7 @@ pub(crate) struct Expand {
 pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) -> Result<Bytes> {
     let volume = &expand.attach.volume;
     let path = mounted_path(host, attacher, volume, &expand.path)?;
-    let size = attacher.rescan(volume, &expand.attach.node)?;
+    let size = attacher.rescan(volume, &expand.attach.node, expand.range.map(|range| range.required()))?;
     step::reached(Step::DeviceGrown);
     if let Some(range) = expand.range
         && size < range.required()

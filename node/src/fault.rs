@@ -15,13 +15,18 @@ impl Attacher for Faulty<dyn Attacher> {
         self.0.max_volumes()
     }
 
+    fn is_withdrawn(&self, volume: &VolumeId) -> bool {
+        self.0.is_withdrawn(volume)
+    }
+
     faulty_methods! { "attacher"
         fn register(&self, node: &NodeId) -> Result<()>;
         fn attach(&self, attach: &Attach) -> Result<Source>;
         fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()>;
         fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
         fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool>;
-        fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes>;
+        fn rescan(&self, volume: &VolumeId, node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes>;
+        fn is_lost(&self, volume: &VolumeId) -> Result<bool>;
         fn answers(&self) -> Result<()>;
         fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
     }

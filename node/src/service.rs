@@ -106,6 +106,7 @@ impl Inner {
             mount_flags: Vec::new(),
             read_only: false,
             secrets: Secrets::default(),
+            patience: Deadline::after(WORK),
             deadline: Deadline::after(WORK),
         }
     }
@@ -137,6 +138,7 @@ impl Inner {
             mount_flags: access.mount().map(|mount| mount.flags.clone()).unwrap_or_default(),
             read_only: access.mode.is_read_only(),
             secrets: request::secrets(request.secrets)?,
+            patience: deadline,
             ..self.attach(volume)
         };
         let (host, stage) = (Arc::clone(&self.host), Stage { attach, access, path });
@@ -243,12 +245,14 @@ impl Inner {
         let volume: VolumeId = request::id("volume_id", &request.volume_id)?;
         let stats = self.stats(volume, path).await?;
         let usage = match stats.size {
-            Size::Device(size) => vec![csi::VolumeUsage {
+            // What the server does not know any more has no size.
+            None => Vec::new(),
+            Some(Size::Device(size)) => vec![csi::VolumeUsage {
                 total: size.to_proto(),
                 unit: csi::volume_usage::Unit::Bytes.into(),
                 ..Default::default()
             }],
-            Size::Filesystem(usage) => {
+            Some(Size::Filesystem(usage)) => {
                 let space = |space: hawser_host::usage::Space, unit: csi::volume_usage::Unit| csi::VolumeUsage {
                     available: to_proto(space.available),
                     total: to_proto(space.total),
@@ -259,7 +263,7 @@ impl Inner {
             }
         };
         let condition = match stats.trouble {
-            Some(message) => csi::VolumeCondition { abnormal: true, message },
+            Some(trouble) => csi::VolumeCondition { abnormal: true, message: trouble.message() },
             None => csi::VolumeCondition { abnormal: false, message: "healthy".to_owned() },
         };
         Ok(csi::NodeGetVolumeStatsResponse { usage, volume_condition: Some(condition) })
@@ -271,7 +275,7 @@ impl Inner {
             if request.volume_publish_path.is_empty() { &request.staging_target_path } else { &request.volume_publish_path };
         let path = PathBuf::from(request::required("volume_publish_path or staging_target_path", text)?);
         let trouble = match self.stats(volume.clone(), path).await {
-            Ok(stats) => stats.trouble.map(|message| ("FilesystemReadOnly", message)),
+            Ok(stats) => stats.trouble.map(|trouble| (trouble.reason(), trouble.message())),
             Err(error) if error.kind() == Kind::Unavailable => Some(("NoAnswer", error.to_string())),
             Err(error) => return Err(error),
         };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hawser_host::step::{self, Step};
-use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape};
+use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions, Shape, remote};
 use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
@@ -111,7 +111,7 @@ fn show(host: &dyn Host, stage: &Stage, staging: &Path, source: Source) -> Resul
         (Source::Device { device, .. }, AccessKind::Block) => {
             host.create_target(staging, Shape::Directory)?;
             let target = host.create_target(&mount_point(staging, true), Shape::File)?;
-            host.bind(&device.path, &target, &MountOptions::default())
+            host.bind_device(&device, &target)
         }
         (Source::Device { device, blank }, AccessKind::Mount(mount)) => {
             show_filesystem(host, stage, mount, staging, &device, blank)
@@ -236,7 +236,17 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                 host.remove_target(&device)?;
             } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
                 attacher.answers()?;
-                host.sync(&staging)?;
+                match host.sync(&staging) {
+                    // What the server does not know any more takes nothing; keeping it mounted would keep it for ever.
+                    Err(error) if remote::is_stale(&error) => {
+                        tracing::warn!(volume = %volume, error = error.chain(), "the server does not know the volume any more; it is unmounted as it is");
+                    }
+                    // Waiting would save nothing, and keep the node from ever being rid of it.
+                    Err(error) if attacher.is_lost(volume)? => {
+                        tracing::error!(volume = %volume, error = error.chain(), "the device is gone; what was not written to it is lost");
+                    }
+                    synced => synced?,
+                }
             }
             unmount_all(host, attacher, volume, &staging)?;
             // A call that was killed before it mounted may have left the file.

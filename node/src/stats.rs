@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hawser_host::{Host, Usage};
+use hawser_host::{Host, Usage, remote};
 use hawser_volume::{Bytes, Result, VolumeId};
 
 use crate::attach::Attacher;
@@ -12,8 +12,38 @@ use crate::view::View;
 /// What can be said about a volume at a path.
 #[derive(Debug)]
 pub(crate) struct Stats {
-    pub(crate) size: Size,
-    pub(crate) trouble: Option<String>,
+    /// Its size; nothing when that cannot be known because of the trouble.
+    pub(crate) size: Option<Size>,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What is wrong with a volume.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Its filesystem has become read-only.
+    ReadOnly(String),
+    /// Its server does not know it any more.
+    Stale(String),
+    /// It was given to others while it is mounted here.
+    Withdrawn(String),
+}
+
+impl Trouble {
+    /// One word for it (NodeGetVolumeHealth).
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Trouble::ReadOnly(_) => "FilesystemReadOnly",
+            Trouble::Stale(_) => "Stale",
+            Trouble::Withdrawn(_) => "Withdrawn",
+        }
+    }
+
+    /// The words for people.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Trouble::ReadOnly(message) | Trouble::Stale(message) | Trouble::Withdrawn(message) => message,
+        }
+    }
 }
 
 /// Its size.
@@ -30,16 +60,28 @@ pub(crate) fn stats(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId,
     let view = View::now(host, attacher, volume)?;
     let entry = view.at(&path)?;
     if entry.is_some_and(|entry| entry.filesystem == "devtmpfs" || entry.filesystem == "tmpfs") {
-        return Ok(Stats { size: Size::Device(host.open_device(&path, true)?.size), trouble: None });
+        return Ok(Stats { size: Some(Size::Device(host.open_device(&path, true)?.size)), trouble: None });
     }
     // ext4 turns a superblock read-only when it has found an error; then the mount still says "rw".
     let trouble =
         entry.filter(|entry| entry.super_read_only() && !entry.options.iter().any(|option| option == "ro")).map(|entry| {
-            format!(
+            Trouble::ReadOnly(format!(
                 "the {} filesystem has become read-only, which it does after an I/O error; see the kernel log",
                 entry.filesystem
-            )
+            ))
         });
+    let withdrawn = attacher.is_withdrawn(volume).then(|| {
+        Trouble::Withdrawn(format!(
+            "volume {volume} was taken from this node while it is mounted here, as the node was believed to be dead; stop who uses it and unstage it"
+        ))
+    });
     attacher.answers()?;
-    Ok(Stats { size: Size::Filesystem(host.usage(&path)?), trouble })
+    match host.usage(&path) {
+        Ok(usage) => Ok(Stats { size: Some(Size::Filesystem(usage)), trouble: withdrawn.or(trouble) }),
+        Err(error) if remote::is_stale(&error) => {
+            let message = format!("{}: the server does not know volume {volume} any more; unstage it", error.chain());
+            Ok(Stats { size: None, trouble: Some(Trouble::Stale(message)) })
+        }
+        Err(error) => Err(error),
+    }
 }

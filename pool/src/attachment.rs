@@ -7,7 +7,7 @@ use hawser_host::step::{self, Step};
 use hawser_volume::{Access, Attachment, Deadline, Error, NodeId, Result, VolumeId, attachment};
 
 use crate::layout::{DATA, IMAGE, Shelf};
-use crate::record::{VolumeRecord, now};
+use crate::record::VolumeRecord;
 use crate::store::{Kind, Locked, Pool};
 
 /// What a node needs to use a volume that it has.
@@ -44,15 +44,7 @@ impl Pool {
         }
         self.require_room(node)?;
         volume.record.epoch += 1;
-        let attachment = Attachment {
-            node: node.clone(),
-            mode: access.mode,
-            block: access.is_block(),
-            read_only,
-            epoch: volume.record.epoch,
-            since: now(),
-            taken: None,
-        };
+        let attachment = Attachment::new(node, access, read_only, volume.record.epoch);
         volume.record.attachments.push(attachment.clone());
         volume.save()?;
         step::reached(Step::AttachmentRecorded);
@@ -66,14 +58,7 @@ impl Pool {
     fn require_room(&self, node: &NodeId) -> Result<()> {
         let Some(limit) = self.config.max_volumes_per_node else { return Ok(()) };
         let volumes = self.page::<VolumeRecord>(Shelf::Volumes, None, usize::MAX)?.items;
-        let has = volumes.iter().filter(|volume| volume.attachments.iter().any(|a| a.node == *node)).count();
-        if has >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Err(Error::exhausted(format!(
-                "node {node} has {has} volumes of backend {} and may have {limit}; detach one or raise `max-volumes-per-node`",
-                self.backend
-            )));
-        }
-        Ok(())
+        attachment::require_room(&self.backend, node, limit, volumes.iter().map(|volume| &volume.attachments[..]))
     }
 
     /// Withdraws `id` from `node`, or from every node. A volume or node that is gone is success.
@@ -90,7 +75,7 @@ impl Pool {
         let leaving = |a: &Attachment| node.is_none_or(|node| a.node == *node);
         let boot = machine::boot_id()?;
         for attachment in volume.record.attachments.iter().filter(|a| leaving(a)) {
-            if attachment.taken.as_deref() == Some(&boot) && self.is_in_use(&volume)? {
+            if attachment.is_taken_in(&boot) && self.is_in_use(&volume)? {
                 return Err(Error::precondition(format!(
                     "volume {}:{id} is still staged on node {}; it can be detached when NodeUnstageVolume has succeeded there",
                     self.backend, attachment.node
@@ -118,7 +103,7 @@ impl Pool {
             return Err(attachment::not_granted(&volume.record.attachments, &self.volume_id(id)?, node));
         };
         let claim = Claim { path, read_only: attachment.read_only, block: attachment.block, epoch: attachment.epoch };
-        if attachment.taken.as_deref() != Some(&boot) {
+        if !attachment.is_taken_in(&boot) {
             attachment.taken = Some(boot);
             volume.save()?;
             step::reached(Step::VolumeTaken);
@@ -141,7 +126,7 @@ impl Pool {
             Err(error) => return Err(error),
         };
         let boot = machine::boot_id()?;
-        let shared = volume.record.attachments.iter().any(|a| a.node != *node && a.taken.as_deref() == Some(&boot));
+        let shared = volume.record.attachments.iter().any(|a| a.node != *node && a.is_taken_in(&boot));
         if !shared {
             last(&self.content(&volume.record))?;
             step::reached(Step::DeviceFreed);
@@ -158,7 +143,7 @@ impl Pool {
     pub fn is_shared_here(&self, id: &str, node: &NodeId) -> Result<bool> {
         let boot = machine::boot_id()?;
         match self.read(Shelf::Volumes, id, native) {
-            Ok(record) => Ok(record.attachments.iter().any(|a| a.node != *node && a.taken.as_deref() == Some(&boot))),
+            Ok(record) => Ok(record.attachments.iter().any(|a| a.node != *node && a.is_taken_in(&boot))),
             Err(error) if error.kind() == hawser_volume::Kind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use hawser_host::step::{self, Step};
+use hawser_volume::record::{now, time_of};
 use hawser_volume::{Deadline, Error, NativeId, ObjectName, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{self, Standstill};
 use crate::layout::Shelf;
-use crate::record::{FORMAT, SnapshotRecord, VolumeRecord, now, time_of};
+use crate::record::{FORMAT, SnapshotRecord, VolumeRecord};
 use crate::snapshot::Cut;
 use crate::store::{Locked, Pool, write_record};
 

@@ -46,7 +46,7 @@ pub use attachment::Claim;
 pub use capacity::Capacity;
 pub use config::LocalConfig;
 pub use group::GroupRecord;
-pub use record::{Origin, Provisioning, SnapshotRecord, SnapshotState, VolumeRecord};
+pub use record::{Provisioning, SnapshotRecord, SnapshotState, VolumeRecord};
 pub use snapshot::Cut;
 pub use store::{Kind, Page, Pool};
 pub use volume::NewVolume;

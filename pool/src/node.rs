@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use hawser_host::{durable, machine};
+use hawser_volume::record::now;
 use hawser_volume::{Error, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::record::now;
 use crate::store::Pool;
 
 /// A node as recorded.

@@ -1,23 +1,14 @@
 //! What is written down about an object. Unknown fields are refused: a record of a newer Hawser is not half understood.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use hawser_volume::{Attachment, Bytes, ObjectName};
+use hawser_volume::record::time_of;
+use hawser_volume::{Attachment, Bytes, ObjectName, Origin};
 use serde::{Deserialize, Serialize};
 
 /// Version of the records; one that is higher is refused.
 pub(crate) const FORMAT: u32 = 1;
-
-/// What a volume was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// A snapshot, by native id.
-    Snapshot(String),
-    /// Another volume, by native id.
-    Volume(String),
-}
 
 /// Whether the blocks of a volume are set aside when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,14 +100,4 @@ impl SnapshotRecord {
     pub fn is_ready(&self) -> bool {
         self.state == SnapshotState::Ready
     }
-}
-
-/// Nanoseconds since 1970, now.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn time_of(nanoseconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)
 }

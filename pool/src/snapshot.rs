@@ -7,11 +7,12 @@ use std::sync::Arc;
 use hawser_host::copy;
 use hawser_host::lock::FileLock;
 use hawser_host::step::{self, Step};
+use hawser_volume::record::now;
 use hawser_volume::{Deadline, Error, NativeId, ObjectName, Result};
 
 use crate::image::{self, Activity, Taken};
 use crate::layout::{IMAGE, LOCK, Shelf};
-use crate::record::{FORMAT, SnapshotRecord, SnapshotState, VolumeRecord, now};
+use crate::record::{FORMAT, SnapshotRecord, SnapshotState, VolumeRecord};
 use crate::store::{Draft, Kind, Locked, Page, Pool, io, write_record};
 
 /// A snapshot that has been cut and is not placed yet.

@@ -5,11 +5,12 @@ use std::fs::{self, File, OpenOptions};
 
 use hawser_host::durable;
 use hawser_host::step::{self, Step};
-use hawser_volume::{Bytes, Deadline, Error, NativeId, ObjectName, Result, SizeRange};
+use hawser_volume::record::now;
+use hawser_volume::{Bytes, Deadline, Error, NativeId, ObjectName, Origin, Result, SizeRange};
 
 use crate::image::{self, Activity, Taken};
 use crate::layout::{DATA, IMAGE, Shelf};
-use crate::record::{FORMAT, Origin, Provisioning, VolumeRecord, now};
+use crate::record::{FORMAT, Provisioning, VolumeRecord};
 use crate::snapshot::activity;
 use crate::store::{Draft, Kind, Locked, Page, Pool, io, write_record};
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use hawser_host::{Host, Linux, copy};
-use hawser_pool::{Kind, LocalConfig, NewVolume, Origin, Pool, Provisioning, VolumeRecord};
-use hawser_volume::{Access, AccessKind, AccessMode, Bytes, Deadline, Kind as Outcome, MountAccess, NodeId, SizeRange};
+use hawser_pool::{Kind, LocalConfig, NewVolume, Pool, Provisioning, VolumeRecord};
+use hawser_volume::{Access, AccessKind, AccessMode, Bytes, Deadline, Kind as Outcome, MountAccess, NodeId, Origin, SizeRange};
 use tempfile::TempDir;
 
 fn soon() -> Deadline {

@@ -1,4 +1,4 @@
-//! The wire types of the [Container Storage Interface][spec], version 1.13.0.
+//! The wire types of the [Container Storage Interface][spec], version 1.13.0, and of the resource providers of Apache Mesos 1.11.
 //!
 //! [`csi`] is generated at build time from `csi.proto` in this crate, which has every service and
 //! message of the specification under its own name and number, with our own comments. It is a
@@ -10,6 +10,7 @@
 //!
 //! [spec]: https://github.com/container-storage-interface/spec
 
+pub mod mesos;
 mod redact;
 
 /// Messages, clients and servers of the protobuf package `csi.v1`.
@@ -23,3 +24,6 @@ pub mod csi {
 
 /// The encoded descriptors of [`csi`] and of what it imports, for the gRPC reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("csi_descriptor");
+
+/// The encoded descriptors of [`mesos`], whose JSON has the names that stand in them.
+pub const MESOS_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("mesos_descriptor");

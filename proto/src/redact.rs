@@ -25,6 +25,18 @@ impl fmt::Debug for Redacted<'_, Vec<String>> {
     }
 }
 
+impl fmt::Debug for Redacted<'_, Option<String>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { REDACTED } else { "None" })
+    }
+}
+
+impl fmt::Debug for Redacted<'_, Vec<u8>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes redacted>", self.0.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +52,6 @@ mod tests {
     fn a_list_shows_its_length() {
         let flags = vec!["ro".to_owned(), "password=hunter2".to_owned()];
         assert_eq!(format!("{:?}", Redacted(&flags)), "[<2 redacted>]");
-        assert_eq!(format!("{:?}", Redacted(&Vec::new())), "[]");
+        assert_eq!(format!("{:?}", Redacted(&Vec::<String>::new())), "[]");
     }
 }

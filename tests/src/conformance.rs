@@ -112,6 +112,7 @@ pub const BACKENDS: &[Backend] = {
             block: false,
             has: &[Mount, Shared, Plain, Placed, Measured],
         },
+        Backend { name: "nfs", kind: Kind::Nfs, ground: Ground::Nfs, block: false, has: &[Mount, Shared, Cut] },
     ]
 };
 

@@ -6,7 +6,9 @@
 //! requests are throttled by action, failed, and their answers lost ([`Chances`], [`Trick`]). boto3 speaks with it as it does
 //! with EC2, and moto is the oracle for the form of the answers (`tests/tests/ec2`).
 
+pub mod devices;
 mod http;
+pub mod imds;
 mod model;
 mod query;
 pub(crate) mod trouble;
@@ -95,7 +97,13 @@ pub(crate) struct State {
 impl Ec2 {
     /// Starts it on a free port.
     pub async fn start(settings: Ec2Settings) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), settings)
+    }
+
+    /// Starts it behind `listener`.
+    pub fn serve(listener: std::net::TcpListener, settings: Ec2Settings) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let trouble = Mutex::new(trouble::Trouble::new(settings.rate));
         let state = Arc::new(State { world: Mutex::new(World::new(settings)), trouble, last: Mutex::default() });

@@ -29,8 +29,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The orders written to `board`.
-    pub(crate) fn at(board: &Path) -> Self {
+    /// The orders written to `board`, the file that the process was started with as `HAWSER_FAULTS`.
+    pub fn at(board: &Path) -> Self {
         Self { board: board.to_owned(), serial: 0 }
     }
 

@@ -42,6 +42,7 @@ pub mod podman;
 pub mod poll;
 pub mod process;
 pub mod refusal;
+pub mod remote;
 pub mod rig;
 pub mod scaleio;
 pub mod settings;

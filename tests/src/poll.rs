@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::rig::inside;
+
 /// How long anything may take before a test calls it a hang. Far more than it ever needs, so that a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time between two looks.
-const PAUSE: Duration = Duration::from_millis(5);
+fn pause() -> Duration {
+    // In a node, looking costs what is looked for the time that it needs to happen.
+    Duration::from_millis(if inside::is_inside() { 40 } else { 5 })
+}
 
 /// Waits until `look` finds something; panics with `what` when it does not within [`PATIENCE`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -16,7 +21,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "{what} did not happen within {} s", PATIENCE.as_secs());
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause());
     }
 }
 
@@ -28,6 +33,6 @@ pub async fn until_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "{what} did not happen within {} s", PATIENCE.as_secs());
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause()).await;
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The suites that disturb it, by killing the driver or by making calls fail, go on with the same call or with the opposite ones.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hawser_proto::csi;
@@ -10,6 +11,7 @@ use tonic::Status;
 use crate::client::{POD, create_request, exactly, map, restore_request};
 use crate::content::{read, write_through};
 use crate::kernel::mount_at;
+use crate::settings::Kind;
 use crate::{Client, Context, MIB, Usage};
 
 /// What mkfs.xfs needs, and a grown one. xfs grows without CAP_SYS_RESOURCE.
@@ -59,7 +61,7 @@ pub enum Call {
 }
 
 /// The calls in their order. The volume is staged a second time, with the letter on it.
-pub const STORY: &[Call] = &[
+const CALLS: &[Call] = &[
     Call::Create,
     Call::Attach,
     Call::Stage,
@@ -97,9 +99,40 @@ impl After {
     pub const ALL: [(After, &str); 2] = [(After::Same, "same"), (After::Opposite, "opposite")];
 }
 
+/// A story of one kind of volume.
+#[derive(Debug)]
+pub struct Story {
+    kind: Kind,
+    /// The calls, in order.
+    pub calls: Vec<Call>,
+}
+
+impl Story {
+    /// The story of images, or of directories of an export, each with everything that can be done with them.
+    pub fn of(kind: Kind) -> Self {
+        let lacks: &[Call] = match kind {
+            Kind::Image => &[],
+            Kind::Directory => panic!("nobody tells the story of a directory"),
+            Kind::Nfs => &[Call::Modify, Call::Group, Call::DeleteGroup],
+        };
+        Self { kind, calls: CALLS.iter().copied().filter(|call| !lacks.contains(call)).collect() }
+    }
+
+    /// How the volume is used.
+    pub fn usage(&self) -> Usage {
+        if self.kind == Kind::Nfs { Usage::mount() } else { Usage::mount().filesystem("xfs") }
+    }
+
+    /// A volume of an export has a place of its own, which is one thing more to claim and to give back.
+    fn parameters(&self) -> BTreeMap<String, String> {
+        if self.kind == Kind::Nfs { map([("subDir", "places/${name}")]) } else { map([]) }
+    }
+}
+
 /// What the CO remembers.
-#[derive(Debug, Default)]
-pub struct Memory {
+#[derive(Debug)]
+pub struct Memory<'a> {
+    story: &'a Story,
     written: bool,
     volume: Option<csi::Volume>,
     context: Context,
@@ -109,12 +142,21 @@ pub struct Memory {
     group: Option<csi::VolumeGroupSnapshot>,
 }
 
-/// How the volume is used.
-pub fn usage() -> Usage {
-    Usage::mount().filesystem("xfs")
-}
+impl<'a> Memory<'a> {
+    /// Nothing is remembered yet.
+    pub fn new(story: &'a Story) -> Self {
+        Self {
+            story,
+            written: false,
+            volume: None,
+            context: Context::default(),
+            target: None,
+            snapshot: None,
+            restored: None,
+            group: None,
+        }
+    }
 
-impl Memory {
     fn volume(&self) -> &csi::Volume {
         self.volume.as_ref().unwrap()
     }
@@ -125,12 +167,16 @@ impl Memory {
 
     /// Makes a call.
     pub async fn perform(&mut self, call: Call, client: &Client) -> Result<(), Status> {
+        let (usage, parameters) = (self.story.usage(), self.story.parameters());
         match call {
-            Call::Create => self.volume = Some(client.try_create(create_request("story", SIZE, &usage())).await?),
-            Call::Attach => self.context = client.attach(self.volume(), &usage()).await?,
-            Call::Stage => drop(client.stage(self.volume(), &self.context, &usage()).await?),
+            Call::Create => {
+                let request = csi::CreateVolumeRequest { parameters, ..create_request("story", SIZE, &usage) };
+                self.volume = Some(client.try_create(request).await?);
+            }
+            Call::Attach => self.context = client.attach(self.volume(), &usage).await?,
+            Call::Stage => drop(client.stage(self.volume(), &self.context, &usage).await?),
             Call::Publish => {
-                let target = client.publish(self.volume(), &self.context, &usage(), POD).await?;
+                let target = client.publish(self.volume(), &self.context, &usage, POD).await?;
                 if !self.written {
                     write_through(&target, LETTER).unwrap();
                     self.written = true;
@@ -141,7 +187,7 @@ impl Memory {
             Call::Expand => drop(client.expand(&self.id(), exactly(GROWN)).await?),
             Call::ExpandNode => {
                 let target = self.target.clone().unwrap();
-                client.expand_here(&self.id(), &target, &usage(), GROWN).await?;
+                client.expand_here(&self.id(), &target, &usage, GROWN).await?;
             }
             Call::Modify => {
                 let request = csi::ControllerModifyVolumeRequest {
@@ -153,7 +199,8 @@ impl Memory {
             }
             Call::Snapshot => self.snapshot = Some(client.snapshot("story-snapshot", &self.id()).await?.snapshot_id),
             Call::Restore => {
-                let request = restore_request("story-restored", GROWN, &usage(), self.snapshot.as_ref().unwrap());
+                let request = restore_request("story-restored", GROWN, &usage, self.snapshot.as_ref().unwrap());
+                let request = csi::CreateVolumeRequest { parameters, ..request };
                 self.restored = Some(client.try_create(request).await?);
             }
             Call::DeleteRestored => client.delete(&self.restored.as_ref().unwrap().volume_id).await?,
@@ -197,7 +244,7 @@ impl Memory {
 
     /// Makes the calls of the rest of the story, beginning with the one numbered `from`.
     pub async fn go_on(&mut self, from: usize, client: &Client) {
-        for call in &STORY[from..] {
+        for call in &self.story.calls[from..] {
             self.perform(*call, client).await.unwrap_or_else(|status| panic!("{call:?} again: {status}"));
         }
     }

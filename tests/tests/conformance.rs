@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hawser_tests::conformance::{BACKENDS, Backend, Case, cases};
 use hawser_tests::ground::Grounds;
-use hawser_tests::trial;
+use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How long one case may take before it counts as a hang.
@@ -19,16 +19,19 @@ fn main() -> ExitCode {
     trial::keep_panics();
     let mut grounds = Grounds::default();
     let mut trials = Vec::new();
-    for backend in BACKENDS {
+    for backend in BACKENDS.iter().filter(|backend| arguments.list || remote::is_of_this_side(backend.ground)) {
         let ground = if arguments.list { PathBuf::new() } else { grounds.place(backend.ground) };
         for case in cases().into_iter().filter(|case| backend.can_run(case)) {
             let ground = ground.clone();
             trials.push(Trial::test(format!("{}::{}", backend.name, case.name), move || run(backend, case, &ground)));
         }
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
     drop(grounds);
-    conclusion.exit_code()
+    if conclusion.has_failed() || arguments.list {
+        return conclusion.exit_code();
+    }
+    remote::too(&arguments, "nfs")
 }
 
 fn run(backend: &'static Backend, case: Case, ground: &Path) -> Result<(), Failed> {

@@ -17,8 +17,8 @@ use hawser_tests::plugin::NODE_A;
 use hawser_tests::poll::until;
 use hawser_tests::process::Process;
 use hawser_tests::settings::Kind;
-use hawser_tests::story::{self, After, Memory, STORY};
-use hawser_tests::{Plugin, Settings, trial};
+use hawser_tests::story::{After, Memory, Story};
+use hawser_tests::{Plugin, Settings, remote, trial};
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 
@@ -34,12 +34,12 @@ async fn mined(plugin: &Plugin, step: Step) -> Process {
     Process::serve(command, &plugin.config(), NODE_A, &plugin.socket(NODE_A), &log, "info").await
 }
 
-async fn play(plugin: &Plugin, step: Step, after: After) {
+async fn play(plugin: &Plugin, story: &Story, step: Step, after: After) {
     let mut process = mined(plugin, step).await;
     let client = plugin.a();
-    let mut memory = Memory::default();
+    let mut memory = Memory::new(story);
     let mut interrupted = None;
-    for (number, call) in STORY.iter().enumerate() {
+    for (number, call) in story.calls.iter().enumerate() {
         if let Err(status) = memory.perform(*call, &client).await {
             let end = process.wait();
             assert_eq!(
@@ -57,7 +57,7 @@ async fn play(plugin: &Plugin, step: Step, after: After) {
     let client = plugin.restart().await;
     match after {
         After::Same => memory.go_on(interrupted, &client).await,
-        After::Opposite => memory.take_down(STORY[interrupted], &client).await,
+        After::Opposite => memory.take_down(story.calls[interrupted], &client).await,
     }
     assert!(client.volumes().await.is_empty());
     // What was in the making is swept beside the server.
@@ -66,24 +66,55 @@ async fn play(plugin: &Plugin, step: Step, after: After) {
 }
 
 /// The steps of volumes below an export, which no image ever comes to.
-const OF_EXPORTS: [Step; 4] = [Step::PathClaimed, Step::ContentMoved, Step::LeavingRecorded, Step::ClaimReleased];
+const OF_EXPORTS: &[Step] = &[Step::PathClaimed, Step::ContentMoved, Step::LeavingRecorded, Step::ClaimReleased];
+
+/// The steps of volumes that are devices, and of what only they can.
+const OF_IMAGES: &[Step] = &[
+    Step::DeviceFreed,
+    Step::ImageGrown,
+    Step::PropertyChanged,
+    Step::GroupStill,
+    Step::MembersPlaced,
+    Step::MembersRemoved,
+    Step::FilesystemMade,
+    Step::DeviceMarked,
+    Step::DevicePartlyFilled,
+    Step::DeviceFilled,
+    Step::FilesystemFinished,
+    Step::DeviceGrown,
+];
+
+/// What is tried: a name that its trials begin with, what the volumes are, where, and the steps that it never comes to.
+const TRIED: [(&str, Kind, Ground, &[Step]); 2] =
+    [("", Kind::Image, Ground::Xfs, OF_EXPORTS), ("nfs::", Kind::Nfs, Ground::Nfs, OF_IMAGES)];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     trial::keep_panics();
-    let footing = (!arguments.list).then(|| Footing::of(Ground::Xfs));
-    let ground = footing.as_ref().map(|footing| footing.path().to_owned()).unwrap_or_default();
+    let mut footings = Vec::new();
     let mut trials = Vec::new();
-    for step in Step::ALL.iter().filter(|step| !OF_EXPORTS.contains(step)) {
-        for (after, name) in After::ALL {
-            let ground = ground.clone();
-            trials.push(Trial::test(format!("{}::{name}", step.name()), move || {
-                let start = Plugin::start(&ground, Settings::new(Kind::Image), story::usage());
-                trial::run(STORY_MAX, start, async |plugin| play(plugin, *step, after).await)
-            }));
+    for (prefix, kind, ground, others) in TRIED {
+        if !arguments.list && !remote::is_of_this_side(ground) {
+            continue;
+        }
+        let footing = (!arguments.list).then(|| Footing::of(ground));
+        let place = footing.as_ref().map(|footing| footing.path().to_owned()).unwrap_or_default();
+        footings.push(footing);
+        for step in Step::ALL.iter().filter(|step| !others.contains(step)) {
+            for (after, name) in After::ALL {
+                let place = place.clone();
+                trials.push(Trial::test(format!("{prefix}{}::{name}", step.name()), move || {
+                    let story = Story::of(kind);
+                    let start = Plugin::start(&place, Settings::new(kind), story.usage());
+                    trial::run(STORY_MAX, start, async |plugin| play(plugin, &story, *step, after).await)
+                }));
+            }
         }
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(footing);
-    conclusion.exit_code()
+    let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
+    drop(footings);
+    if conclusion.has_failed() || arguments.list {
+        return conclusion.exit_code();
+    }
+    remote::too(&arguments, "nfs")
 }

@@ -18,7 +18,7 @@ use hawser_tests::notice::notice;
 use hawser_tests::plugin::NODE_A;
 use hawser_tests::poll::until;
 use hawser_tests::settings::Kind;
-use hawser_tests::story::{self, After, Memory, STORY};
+use hawser_tests::story::{After, Memory, Story};
 use hawser_tests::{Plugin, Settings, trial};
 use libtest_mimic::{Arguments, Trial};
 use tonic::Code;
@@ -33,10 +33,11 @@ type Tally = Arc<Mutex<BTreeMap<String, usize>>>;
 async fn play(plugin: &Plugin, number: usize, fault: Fault, after: After, tally: &Tally) {
     let client = plugin.a();
     let mut faults = plugin.faults(NODE_A);
-    let call = STORY[number];
+    let story = Story::of(Kind::Image);
+    let call = story.calls[number];
     for nth in 1.. {
-        let mut memory = Memory::default();
-        for before in &STORY[..number] {
+        let mut memory = Memory::new(&story);
+        for before in &story.calls[..number] {
             memory.perform(*before, &client).await.unwrap();
         }
         faults.arm(nth, fault);
@@ -67,12 +68,13 @@ fn main() -> ExitCode {
     let ground = footing.as_ref().map(|footing| footing.path().to_owned()).unwrap_or_default();
     let tally = Tally::default();
     let mut trials = Vec::new();
-    for (number, call) in STORY.iter().enumerate() {
+    let story = Story::of(Kind::Image);
+    for (number, call) in story.calls.iter().enumerate() {
         for (fault, how) in [(Fault::Fail, "failed"), (Fault::Lose, "unanswered")] {
             for (after, then) in After::ALL {
-                let (ground, tally) = (ground.clone(), Arc::clone(&tally));
+                let (ground, tally, usage) = (ground.clone(), Arc::clone(&tally), story.usage());
                 trials.push(Trial::test(format!("{}-{call:?}::{how}::{then}", number + 1), move || {
-                    let start = Plugin::start_with_faults(&ground, Settings::new(Kind::Image), story::usage());
+                    let start = Plugin::start_with_faults(&ground, Settings::new(Kind::Image), usage);
                     trial::run(STORIES_MAX, start, async |plugin| play(plugin, number, fault, after, &tally).await)
                 }));
             }

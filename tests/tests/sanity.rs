@@ -13,6 +13,8 @@ use hawser_tests::binary::tool;
 use hawser_tests::ground::{Footing, Ground};
 use hawser_tests::notice::notice;
 use hawser_tests::plugin::NODE_A;
+use hawser_tests::remote;
+use hawser_tests::rig::inside;
 use hawser_tests::settings::Kind;
 use hawser_tests::{MIB, Plugin, Settings, Usage};
 use serde_json::Value;
@@ -175,6 +177,38 @@ fn directories_mounted() {
         parameters: "backend: local\n",
         mutable: None,
         skips: [&[WITHOUT_LIMIT], DIRECTORIES_LACK].concat(),
+    });
+}
+
+const EXPORTS_LACK: &[Skip] = &[
+    (
+        "Controller Service [Controller Server] CreateVolume",
+        &[
+            "should create volume with a volume attribute class",
+            "should not create volume with an invalid volume attribute class",
+        ],
+        "an export has no mutable parameters",
+    ),
+    DIRECTORIES_LACK[4],
+    DIRECTORIES_LACK[5],
+    DIRECTORIES_LACK[6],
+    DIRECTORIES_LACK[7],
+    DIRECTORIES_LACK[9],
+];
+
+#[test]
+fn directories_of_an_nfs_server() {
+    if !inside::is_inside() {
+        return remote::one("directories_of_an_nfs_server");
+    }
+    run(Run {
+        name: "an NFS server",
+        ground: Ground::Nfs,
+        settings: Settings { max_volumes: Some(8), ..Settings::new(Kind::Nfs) },
+        access: "mount",
+        parameters: "mountPermissions: \"0770\"\n",
+        mutable: None,
+        skips: EXPORTS_LACK.to_vec(),
     });
 }
 

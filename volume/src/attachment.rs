@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Access, AccessMode};
 use crate::error::{Error, Result};
-use crate::id::{NodeId, VolumeId};
+use crate::id::{BackendName, NodeId, VolumeId};
+use crate::record::now;
 
 /// A node that has a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,16 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// A grant of now, which the node has not taken yet.
+    pub fn new(node: &NodeId, access: &Access, read_only: bool, epoch: u64) -> Self {
+        Self { node: node.clone(), mode: access.mode, block: access.is_block(), read_only, epoch, since: now(), taken: None }
+    }
+
+    /// Whether the node has taken it, on the machine that is in this boot.
+    pub fn is_taken_in(&self, boot: &str) -> bool {
+        self.taken.as_deref() == Some(boot)
+    }
+
     /// How the node has the volume, for messages.
     pub fn describe(&self) -> String {
         format!(
@@ -69,6 +80,22 @@ pub fn grant<'a>(
         ))),
         None => Ok(None),
     }
+}
+
+/// `Exhausted` when `node` has `limit` volumes of the backend already; `volumes` are the attachments of each volume that there is.
+pub fn require_room<'a>(
+    backend: &BackendName,
+    node: &NodeId,
+    limit: u32,
+    volumes: impl Iterator<Item = &'a [Attachment]>,
+) -> Result<()> {
+    let has = volumes.filter(|attachments| attachments.iter().any(|a| a.node == *node)).count();
+    if has < usize::try_from(limit).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    Err(Error::exhausted(format!(
+        "node {node} has {has} volumes of backend {backend} and may have {limit}; detach one or raise `max-volumes-per-node`"
+    )))
 }
 
 /// The error for a node that uses what was not granted to it.

@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// The result of everything that can fail between a service and the outside world.
@@ -92,6 +93,18 @@ impl Error {
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
+    }
+
+    /// What the operating system said, if that is where it came from.
+    pub fn os_error(&self) -> Option<&io::Error> {
+        let mut cause = self.source();
+        while let Some(inner) = cause {
+            if let Some(error) = inner.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some()) {
+                return Some(error);
+            }
+            cause = inner.source();
+        }
+        None
     }
 
     /// The same failure seen from one step further out: the kind stays, `message` goes in front.
@@ -196,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause_once() {
-        let cause = std::io::Error::other("disk on fire");
+        let cause = io::Error::other("disk on fire");
         let error = Error::unavailable("read /dev/loop1").caused_by(cause).while_doing("stage local:v1");
         assert_eq!(error.chain(), "stage local:v1: read /dev/loop1: disk on fire");
         assert_eq!(error.kind(), Kind::Unavailable);

@@ -1,7 +1,7 @@
 //! The vocabulary of Hawser.
 //!
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
-//! volume ([`id`], [`native`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`]), reachable from where ([`topology`]), with which wishes
+//! volume ([`id`], [`native`], [`record`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`]), reachable from where ([`topology`]), with which wishes
 //! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
 //! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
 
@@ -18,6 +18,7 @@ pub mod mkfs;
 pub mod native;
 pub mod parameters;
 pub mod queue;
+pub mod record;
 pub mod request;
 pub mod secrets;
 pub mod status;
@@ -32,5 +33,6 @@ pub use error::{Error, Kind, Result};
 pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
 pub use mkfs::MkfsParameters;
 pub use native::NativeId;
+pub use record::Origin;
 pub use secrets::Secrets;
 pub use topology::{Segments, TopologyRequirement};

@@ -73,11 +73,7 @@ impl Local {
     }
 
     fn volume_of(&self, record: pool::VolumeRecord) -> Result<Volume> {
-        let source = match record.origin {
-            None => None,
-            Some(pool::Origin::Snapshot(id)) => Some(Source::Snapshot(SnapshotId::new(self.name.clone(), id)?)),
-            Some(pool::Origin::Volume(id)) => Some(Source::Volume(VolumeId::new(self.name.clone(), id)?)),
-        };
+        let source = record.origin.map(|origin| Source::of(&self.name, origin)).transpose()?;
         Ok(Volume {
             id: VolumeId::new(self.name.clone(), record.id)?,
             size: record.size,
@@ -160,16 +156,12 @@ impl Provisioner for Local {
             })
             .max()
             .unwrap_or_default();
-        let origin = new.source.map(|source| match source {
-            Source::Snapshot(id) => pool::Origin::Snapshot(id.native().to_owned()),
-            Source::Volume(id) => pool::Origin::Volume(id.native().to_owned()),
-        });
         let wanted = pool::NewVolume {
             name: new.name,
             range: new.range,
             min,
             provisioning: wishes.provisioning,
-            origin,
+            origin: new.source.map(Into::into),
             context: new.context,
         };
         let record = self.run(move |pool| pool.create_volume(&wanted, new.deadline)).await?;

@@ -1,14 +1,16 @@
 //! The NFS backend: volumes below a directory that an NFS server exports.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hawser_nfs::config::mode;
 use hawser_nfs::record::Owner;
-use hawser_nfs::{self as nfs, Export, OnDelete, options, template};
+use hawser_nfs::{self as nfs, Export, OnDelete, given, options, template};
 use hawser_volume::{
-    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, NodeId, ObjectName, Result, Secrets, SizeRange,
-    SnapshotId, VolumeId, parameters,
+    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Kind, NodeId, ObjectName, Result, Secrets,
+    SizeRange, SnapshotId, VolumeId, parameters,
 };
 use serde::Deserialize;
 
@@ -74,11 +76,7 @@ impl Nfs {
     }
 
     fn volume_of(&self, record: nfs::VolumeRecord) -> Result<Volume> {
-        let source = match record.origin {
-            None => None,
-            Some(nfs::Origin::Snapshot(id)) => Some(Source::Snapshot(SnapshotId::new(self.name.clone(), id)?)),
-            Some(nfs::Origin::Volume(id)) => Some(Source::Volume(VolumeId::new(self.name.clone(), id)?)),
-        };
+        let source = record.origin.map(|origin| Source::of(&self.name, origin)).transpose()?;
         Ok(Volume {
             id: VolumeId::new(self.name.clone(), record.id)?,
             // CSI spec, Volume.capacity_bytes: zero is "unknown (e.g., NFS share)". A size that nothing enforces is none.
@@ -109,8 +107,8 @@ impl Nfs {
         let wrong = |error: Error| error.while_doing("parameters");
         let wishes: NfsParameters = parameters::read("parameters", &new.parameters)?;
         let config = self.export.config();
-        self.must_be("server", wishes.server.as_deref(), &config.server)?;
-        self.must_be("share", wishes.share.as_deref(), &config.path.display().to_string())?;
+        self.must_be("parameters", "server", wishes.server.as_deref(), &config.server)?;
+        self.must_be("parameters", "share", wishes.share.as_deref(), &config.path.display().to_string())?;
         let template = wishes.sub_dir.map(template::Template::try_from).transpose().map_err(wrong)?;
         let path = match template.as_ref().or(config.sub_dir.as_ref()) {
             Some(template) => Some(template.path(new.name.as_str(), &new.labels).map_err(wrong)?),
@@ -130,10 +128,7 @@ impl Nfs {
             name: new.name,
             range: new.range,
             path,
-            origin: new.source.map(|source| match source {
-                Source::Snapshot(id) => nfs::Origin::Snapshot(id.native().to_owned()),
-                Source::Volume(id) => nfs::Origin::Volume(id.native().to_owned()),
-            }),
+            origin: new.source.map(Into::into),
             on_delete: wishes.on_delete.unwrap_or(config.on_delete),
             owner: Owner {
                 uid: wishes.uid,
@@ -144,10 +139,39 @@ impl Nfs {
         })
     }
 
-    fn must_be(&self, key: &str, given: Option<&str>, is: &str) -> Result<()> {
+    /// The directory below the export that a static volume's context names: as csi-driver-nfs has it, `subDir` below `share`, which may
+    /// itself be below the backend's export.
+    fn directory_of(&self, context: &BTreeMap<String, String>) -> Result<Option<PathBuf>> {
+        let value = |key: &str| {
+            let found = context.iter().find(|(other, _)| other.eq_ignore_ascii_case(key));
+            found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+        };
+        let config = self.export.config();
+        self.must_be("volume_context", "server", value("server"), &config.server)?;
+        let below = match value("share") {
+            None => PathBuf::new(),
+            Some(share) => match Path::new(share).strip_prefix(&config.path) {
+                Ok(below) => below.to_owned(),
+                Err(_) => {
+                    return self
+                        .must_be("volume_context", "share", Some(share), &config.path.display().to_string())
+                        .map(|()| None);
+                }
+            },
+        };
+        let path = below.join(value("subDir").unwrap_or_default().trim_matches('/'));
+        let text = path.display().to_string();
+        let text = text.trim_end_matches('/');
+        if text.is_empty() {
+            return Ok(None);
+        }
+        template::checked(text).map(Some).map_err(|error| error.while_doing("volume_context: subDir"))
+    }
+
+    fn must_be(&self, field: &str, key: &str, given: Option<&str>, is: &str) -> Result<()> {
         match given {
             Some(given) if given != is => Err(Error::invalid(format!(
-                "parameters: {key} is {given:?}, and backend {} has {is:?}; name the backend that has it with `backend`, or configure one",
+                "{field}: {key} is {given:?}, and backend {} has {is:?}; name the backend that has it with `backend`, or configure one",
                 self.name
             ))),
             _ => Ok(()),
@@ -186,8 +210,19 @@ impl Provisioner for Nfs {
     }
 
     async fn attach(&self, attach: Attach) -> Result<PublishContext> {
+        let directory = self.directory_of(&attach.context)?;
         let attachment = self
-            .run(move |export| export.attach(attach.id.native(), &attach.node, &attach.access, attach.read_only, attach.deadline))
+            .run(move |export| {
+                let id = attach.id.native();
+                if given::is_given(id) {
+                    export.adopt(id, directory.as_deref(), attach.deadline).map_err(|error| match error.kind() {
+                        // ControllerPublishVolume has another meaning of ALREADY_EXISTS.
+                        Kind::AlreadyExists => error.with_kind(Kind::Precondition),
+                        _ => error,
+                    })?;
+                }
+                export.attach(id, &attach.node, &attach.access, attach.read_only, attach.deadline)
+            })
             .await?;
         Ok(PublishContext::from([(EPOCH.to_owned(), attachment.epoch.to_string())]))
     }

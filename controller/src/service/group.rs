@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{Deadline, Error, GroupSnapshotId, Kind, Result, SnapshotId, VolumeId, request};
+use hawser_volume::{Deadline, Error, GroupSnapshotId, Kind, Result, SnapshotId, VolumeId, parameters, request};
 use prost::Message;
 
 use super::{Inner, answer, volume, work_deadline};
@@ -40,6 +40,7 @@ pub(super) async fn create_volume_group_snapshot(
     }
     let new = NewSnapshot {
         parameters: request::parameters("parameters", &request.parameters)?,
+        labels: parameters::co_keys(&request.parameters),
         secrets: request::secrets(request.secrets)?,
         deadline: work_deadline(),
     };

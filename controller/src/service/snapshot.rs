@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{Deadline, Error, Kind, Result, SnapshotId, VolumeId, request};
+use hawser_volume::{Deadline, Error, Kind, Result, SnapshotId, VolumeId, parameters, request};
 use prost::Message;
 
 use super::{Inner, answer, page, volume, work_deadline};
@@ -18,6 +18,7 @@ pub(super) async fn create_snapshot(
     let source: VolumeId = request::id("source_volume_id", &request.source_volume_id)?;
     let new = NewSnapshot {
         parameters: request::parameters("parameters", &request.parameters)?,
+        labels: parameters::co_keys(&request.parameters),
         secrets: request::secrets(request.secrets)?,
         deadline: work_deadline(),
     };

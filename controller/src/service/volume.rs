@@ -9,7 +9,7 @@ use hawser_volume::{
 use prost::Message;
 
 use super::{Inner, answer, page, work_deadline};
-use crate::provision::{NewVolume, Source, VolumeStatus};
+use crate::provision::{Announced, NewVolume, Source, VolumeStatus};
 
 pub(super) fn key(id: &VolumeId) -> Key {
     Key::new("volume", id.to_string())
@@ -192,7 +192,9 @@ pub(super) async fn controller_expand_volume(
         return Err(Error::unsupported(format!("expand {id}: backend {} cannot", id.backend())));
     }
     let keys = [key(&id)];
+    let announced = backend.announce(&id, &Announced::Size(range));
     let work = async move {
+        let _announced = announced;
         let expanded = backend.expand(&id, range, &secrets, work_deadline()).await?;
         tracing::debug!(volume = %id, size = %expanded.size, block, "expanded");
         Ok(csi::ControllerExpandVolumeResponse {
@@ -217,7 +219,9 @@ pub(super) async fn controller_modify_volume(
         return Err(Error::unsupported(format!("modify {id}: backend {} cannot", id.backend())));
     }
     let keys = [key(&id)];
+    let announced = backend.announce(&id, &Announced::Properties(parameters.clone()));
     let work = async move {
+        let _announced = announced;
         backend.modify(&id, parameters, &secrets, work_deadline()).await?;
         Ok(csi::ControllerModifyVolumeResponse {})
     };

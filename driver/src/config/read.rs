@@ -165,6 +165,7 @@ impl<'de> Visitor<'de> for Backend<'_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BackendConfig, A::Error> {
         let settings = MapAccessDeserializer::new(WithoutType(map));
         match self.kind {
+            "ebs" => Deserialize::deserialize(settings).map(BackendConfig::Ebs),
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
             "nfs" => Deserialize::deserialize(settings).map(BackendConfig::Nfs),
             other => {
@@ -213,6 +214,8 @@ mod tests {
             ("backends:\n  a:\n    type: local\n    overcommit: 0.5\n", ["f:4", "overcommit"]),
             ("backends:\n  a:\n    type: local\n    capacity: ten\n", ["f:4", "not a size"]),
             ("backends:\n  'a b':\n    type: local\n", ["f:2", "backend name"]),
+            ("backends:\n  a:\n    type: ebs\n    region: EU\n", ["f:4", "region"]),
+            ("backends:\n  a:\n    type: ebs\n    request-rate: 0\n", ["f:4", "request-rate"]),
             ("backends: {}\n", ["f:1", "at least one"]),
             ("driver:\n  default-backend: b\n", ["f:2", "b is not one of the backends"]),
             ("driver:\n  name: csi.hawser.1\n", ["f:2", "ending with a letter"]),
@@ -239,6 +242,7 @@ mod tests {
             "driver:\n  zzz: 1\n",
             "backends:\n  a:\n    type: local\n    zzz: 1\n",
             "backends:\n  a:\n    type: nfs\n    zzz: 1\n",
+            "backends:\n  a:\n    type: ebs\n    zzz: 1\n",
         ] {
             let error = parse(text, "f").unwrap_err().to_string();
             let keys: Vec<&str> = error.split_once("expected one of ").unwrap().1.split(", ").collect();

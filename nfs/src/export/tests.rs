@@ -1,17 +1,24 @@
 //! The tree below an export, in a directory: the crate's own account of names, records and kills. What NFS adds is tried with a real
 //! server in the suites.
 
+mod given;
+mod lease;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
+use std::thread;
 
 use hawser_host::Linux;
 use hawser_host::step::Step;
-use hawser_volume::{AccessKind, AccessMode, MountAccess};
+use hawser_volume::{
+    Access, AccessKind, AccessMode, Attachment, Kind, MountAccess, NativeId, NodeId, ObjectName, Origin, SizeRange,
+};
 
 use super::*;
 use crate::config::OnDelete;
-use crate::record::{Origin, Owner};
+use crate::record::{Owner, SnapshotRecord, VolumeRecord};
+use crate::volume::NewVolume;
 
 struct Place {
     directory: tempfile::TempDir,

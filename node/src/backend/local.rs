@@ -102,7 +102,7 @@ impl Attacher for Local {
         }
     }
 
-    fn rescan(&self, volume: &VolumeId, node: &NodeId) -> Result<Bytes> {
+    fn rescan(&self, volume: &VolumeId, node: &NodeId, _at_least: Option<Bytes>) -> Result<Bytes> {
         let record = self.pool.volume(volume.native())?;
         if self.pool.kind() == Kind::Directory {
             return Ok(record.size);

@@ -1,26 +1,25 @@
 //! The NFS backend: a mount of a volume's own directory.
-//!
-//! Whose volume a mount shows is never asked of the server. The kernel's table has the directory that was mounted, which tells the volume;
-//! for one with a place of its own, a file of this machine does (`/run` is as empty after a boot as the table).
+
+mod owners;
+mod renewal;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hawser_host::{Host, MountEntry, durable};
+use hawser_host::{Host, MountEntry};
 use hawser_nfs::{Export, Shown};
-use hawser_volume::id::digest;
-use hawser_volume::{BackendName, Bytes, Deadline, Error, NativeId, NodeId, Result, Segments, VolumeId};
+use hawser_volume::{BackendName, Bytes, Deadline, Error, NodeId, Result, Segments, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
-
-/// Where this machine remembers whose a place below an export was when it was mounted.
-const PLACES: &str = "/run/hawser/nfs";
+use owners::Owners;
+use renewal::{Leases, Renewal};
 
 /// How long the start of the node waits until the node is known to the backend.
 const REGISTER: Duration = Duration::from_secs(3);
+
+/// How long mounting may take at least: mount.nfs starts other programs, which takes many seconds when they cannot work.
+const MOUNT: Duration = Duration::from_secs(30);
 
 /// An export as a backend of this node.
 #[derive(Debug)]
@@ -28,34 +27,15 @@ pub struct Nfs {
     name: BackendName,
     export: Arc<Export>,
     host: Arc<dyn Host>,
-    places: PathBuf,
+    owners: Owners,
+    leases: Arc<Leases>,
 }
 
 impl Nfs {
     /// The backend `name` over `export`.
     pub fn new(name: BackendName, export: Arc<Export>, host: Arc<dyn Host>) -> Self {
-        let places = Path::new(PLACES).join(name.as_str());
-        Self { name, export, host, places }
-    }
-
-    fn place(&self, path: &Path) -> PathBuf {
-        self.places.join(digest(&path.display().to_string()))
-    }
-
-    /// Remembers whose a place is, before it is mounted.
-    fn remember(&self, path: &Path, volume: &VolumeId) -> Result<()> {
-        fs::create_dir_all(&self.places)
-            .map_err(|error| Error::internal(format!("make directory {}", self.places.display())).caused_by(error))?;
-        durable::write(&self.place(path), volume.native().as_bytes())
-    }
-
-    /// Whose a mounted place is: what this machine remembers, else what the server says.
-    fn owner(&self, path: &Path) -> Result<Option<NativeId>> {
-        match fs::read_to_string(self.place(path)) {
-            Ok(text) => Ok(NativeId::parse(text.trim())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.export.owner_of(path),
-            Err(error) => Err(Error::internal(format!("read {}", self.place(path).display())).caused_by(error)),
-        }
+        let owners = Owners::new(name.clone(), Arc::clone(&export));
+        Self { name, export, host, owners, leases: Arc::default() }
     }
 
     fn flags(attach: &Attach) -> Vec<String> {
@@ -76,6 +56,14 @@ impl Attacher for Nfs {
     fn register(&self, node: &NodeId) -> Result<()> {
         // A server that is silent does not keep the node from starting.
         self.export.register_node(node, REGISTER);
+        let renewal = Renewal {
+            leases: Arc::downgrade(&self.leases),
+            owners: self.owners.clone(),
+            export: Arc::clone(&self.export),
+            host: Arc::clone(&self.host),
+            node: node.clone(),
+        };
+        renewal.start();
         Ok(())
     }
 
@@ -90,15 +78,16 @@ impl Attacher for Nfs {
                 attach.volume, claim.epoch
             )));
         }
+        self.leases.taken(&attach.volume, claim.epoch);
         let read_only = claim.read_only || attach.read_only || options.read_only;
         let mount = self.export.mount_of(&claim.path, options.with_read_only(read_only));
         let is_place = !matches!(self.export.shown_at(&claim.path), Some(Shown::Volume(_)));
         let (export, host) = (Arc::clone(&self.export), Arc::clone(&self.host));
         let (volume, node, epoch) = (attach.volume.native().to_owned(), attach.node.clone(), claim.epoch);
         if is_place {
-            self.remember(&claim.path, &attach.volume)?;
+            self.owners.remember(&claim.path, &attach.volume)?;
         }
-        let deadline = Deadline::after(self.export.config().patience() * 3).earlier(attach.deadline);
+        let deadline = Deadline::after(MOUNT.max(self.export.config().patience() * 3)).earlier(attach.deadline);
         let make = move || {
             let mount = host.mount_nfs(&mount, deadline)?;
             // Between the grant and the mount it may have been withdrawn; from here on it is mounted, and is asked for before it goes.
@@ -113,12 +102,7 @@ impl Attacher for Nfs {
     }
 
     fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>> {
-        let id = match self.export.shown(mount) {
-            None => None,
-            Some(Shown::Volume(id)) => Some(id),
-            Some(Shown::Place(path)) => self.owner(&path)?,
-        };
-        id.map(|id| VolumeId::new(self.name.clone(), id.to_string())).transpose()
+        self.owners.of(mount)
     }
 
     fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool> {
@@ -128,7 +112,7 @@ impl Attacher for Nfs {
         Ok(self.identify(mount)?.as_ref() == Some(volume))
     }
 
-    fn rescan(&self, volume: &VolumeId, _node: &NodeId) -> Result<Bytes> {
+    fn rescan(&self, volume: &VolumeId, _node: &NodeId, _at_least: Option<Bytes>) -> Result<Bytes> {
         Ok(self.export.volume(volume.native())?.size)
     }
 
@@ -138,5 +122,9 @@ impl Attacher for Nfs {
 
     fn answers(&self) -> Result<()> {
         self.export.ping()
+    }
+
+    fn is_withdrawn(&self, volume: &VolumeId) -> bool {
+        self.leases.is_lost(volume)
     }
 }

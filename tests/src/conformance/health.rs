@@ -71,11 +71,13 @@ async fn a_volume_that_lost_its_content_says_so(plugin: &Plugin) {
     let volume = a.create("one", SMALL, &usage).await;
     let (content, aside) = (content(plugin, &volume), plugin.root().join("aside"));
     std::fs::rename(&content, &aside).unwrap();
+    // A volume of an export has no path on this machine but where it is in the export.
+    let named = text(content.strip_prefix(plugin.root()).unwrap());
     let condition = condition(plugin, &volume).await;
-    assert!(condition.abnormal && condition.message.contains(&text(&content)), "{condition:?}");
+    assert!(condition.abnormal && condition.message.contains(&named), "{condition:?}");
     let health = health(plugin, &volume).await;
     assert_eq!(health.len(), 1);
-    assert!(!health[0].reason.is_empty() && health[0].message.contains(&text(&content)), "{health:?}");
+    assert!(!health[0].reason.is_empty() && health[0].message.contains(&named), "{health:?}");
     // It is not made again: an empty volume in its place would be a loss that nobody notices.
     let context = a.attach(&volume, &usage).await.unwrap();
     assert!(a.stage(&volume, &context, &usage).await.is_err());

@@ -13,6 +13,7 @@ super::table! {
     it_has_a_name_and_a_version: [],
     it_is_ready: [],
     a_node_has_its_id_and_a_place: [Placed],
+    places_are_advertised_where_a_node_has_one: [],
     it_advertises_what_the_suite_believes_of_a_backend_of_images: [Device],
     it_advertises_what_the_suite_believes_of_a_backend_of_directories: [Plain],
     the_spec_level_decides_which_health_is_advertised: [],
@@ -36,6 +37,16 @@ async fn a_node_has_its_id_and_a_place(plugin: &Plugin) {
     assert_eq!(info.max_volumes_per_node, 0, "no limit is configured");
     let segments = info.accessible_topology.unwrap().segments;
     assert_eq!(segments.keys().collect::<Vec<_>>(), ["csi.hawser.dev/local"]);
+}
+
+async fn places_are_advertised_where_a_node_has_one(plugin: &Plugin) {
+    use csi::plugin_capability::{Type, service};
+    let request = csi::GetPluginCapabilitiesRequest {};
+    let answer = plugin.a().identity().get_plugin_capabilities(request).await.unwrap().into_inner();
+    let is_constraint = |capability: &csi::PluginCapability| matches!(&capability.r#type, Some(Type::Service(service)) if service.r#type() == service::Type::VolumeAccessibilityConstraints);
+    let info = plugin.a().node().node_get_info(csi::NodeGetInfoRequest {}).await.unwrap().into_inner();
+    // COs that are told of places refuse to use a node that has none.
+    assert_eq!(answer.capabilities.iter().any(is_constraint), info.accessible_topology.is_some());
 }
 
 /// The controller's capabilities, without those of the spec level.

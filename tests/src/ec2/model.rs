@@ -1,6 +1,6 @@
 //! What there is, and what the actions make of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::query::{Query, lets_through};
@@ -101,6 +101,8 @@ pub struct World {
     pub settings: Ec2Settings,
     /// The volumes, by id.
     pub volumes: BTreeMap<String, Volume>,
+    /// Attachments whose device is still in the instance's machine, volume and instance: they have not ended.
+    pub(crate) shown: BTreeSet<(String, String)>,
     /// Attachments that were granted, in this order: volume and instance.
     pub granted: Vec<(String, String)>,
     pub(crate) instances: BTreeMap<String, Instance>,
@@ -111,8 +113,8 @@ pub struct World {
 
 impl World {
     pub(crate) fn new(settings: Ec2Settings) -> Self {
-        let (volumes, granted, instances, snapshots, tokens) = Default::default();
-        Self { settings, volumes, granted, instances, snapshots, tokens, number: 0 }
+        let (volumes, shown, granted, instances, snapshots, tokens) = Default::default();
+        Self { settings, volumes, shown, granted, instances, snapshots, tokens, number: 0 }
     }
 
     /// An instance that runs in `zone`.
@@ -136,10 +138,11 @@ impl World {
     }
 
     /// Lets pass what has passed.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let now = Instant::now();
         for volume in self.volumes.values_mut() {
-            volume.attachments.retain(|attachment| !matches!(attachment.hold, Hold::Detaching(at) if at <= now));
+            let shown = |attachment: &Attachment| self.shown.contains(&(volume.id.clone(), attachment.instance.clone()));
+            volume.attachments.retain(|held| !matches!(held.hold, Hold::Detaching(at) if at <= now) || shown(held));
             for attachment in &mut volume.attachments {
                 if matches!(attachment.hold, Hold::Attaching(at) if at <= now) {
                     attachment.hold = Hold::Attached;
@@ -155,6 +158,16 @@ impl World {
         let create = self.settings.create;
         let doomed = |volume: &Volume| volume.query.get("KmsKeyId").is_some_and(|key| key.contains("denied"));
         self.volumes.retain(|_, volume| !(doomed(volume) && volume.made + create <= now));
+    }
+
+    /// What a volume was made from.
+    pub(crate) fn source_of(&self, volume: &str) -> Option<String> {
+        self.volumes.get(volume)?.query.get("SnapshotId").map(str::to_owned)
+    }
+
+    /// All snapshots, with the volumes that they were cut of.
+    pub(crate) fn cut(&self) -> Vec<(String, String)> {
+        self.snapshots.values().map(|snapshot| (snapshot.id.clone(), snapshot.volume.clone())).collect()
     }
 
     pub(crate) fn act(&mut self, action: &str, query: &Query) -> Answer {

@@ -38,7 +38,12 @@ pub fn is_inside() -> bool {
 
 /// A node that a suite has enough room in.
 pub fn plan() -> Plan {
-    Plan { memory: 768, scratch: 64 << 30, ..Plan::new("suite") }
+    plan_of("suite")
+}
+
+/// The same with a name of its own.
+pub fn plan_of(name: &str) -> Plan {
+    Plan { memory: 768, scratch: 64 << 30, ..Plan::new(name) }
 }
 
 /// Runs this program with its own arguments in `node`, with `environment` besides its own, and returns how it ended.

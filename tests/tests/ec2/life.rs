@@ -48,7 +48,7 @@ async fn a_volume_lives_through_all_its_states() {
     assert_eq!(account.watch.until(id, soon(), modified).await.unwrap(), Some(4000));
     assert_eq!(account.modifications.get(id, soon()).await.unwrap().unwrap().target_size, Some(3));
 
-    let cut = client.create_snapshot(id, &new("s").tags, soon()).await.unwrap();
+    let cut = client.create_snapshot(id, None, &new("s").tags, soon()).await.unwrap();
     assert_eq!((cut.state, cut.size, cut.started.is_some()), (SnapshotState::Pending, 3, true));
     let from = NewVolume { snapshot: Some(cut.id.clone()), ..new("b") };
     assert_eq!(client.create_volume(&from, soon()).await.unwrap_err().class(), Class::State);

@@ -2,5 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod condition;
+mod given;
+mod hostile;
 mod life;
+mod mounts;
+mod neighbour;
+mod outage;
+mod quota;
+mod removal;
+mod round;
+mod table;
+mod tenant;
+mod trouble;
 mod world;

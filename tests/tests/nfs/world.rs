@@ -1,5 +1,8 @@
 //! A server, and nodes with the plugin.
 
+use std::process::Command;
+
+use hawser_tests::binary::hawser;
 use hawser_tests::notice::notice;
 use hawser_tests::rig::{Export, NfsServer, Node, Plan, Plugin, Rig};
 
@@ -10,8 +13,8 @@ pub const BACKEND: &str = "nfs";
 pub struct World {
     // Dropped in this order.
     pub nodes: Vec<Machine>,
-    _server: NfsServer,
-    _rig: Rig,
+    pub server: NfsServer,
+    pub rig: Rig,
 }
 
 /// A node with a plugin.
@@ -23,7 +26,7 @@ pub struct Machine {
 /// The configuration for one backend over `export`.
 pub fn config(export: &Export, more: &str) -> String {
     format!(
-        "backends:\n  {BACKEND}:\n    type: nfs\n    server: {}\n    path: {}\n    answer-within-seconds: 4\n{more}",
+        "backends:\n  {BACKEND}:\n    type: nfs\n    server: {}\n    path: {}\n    answer-within-seconds: 3\n{more}",
         export.server, export.path
     )
 }
@@ -31,20 +34,26 @@ pub fn config(export: &Export, more: &str) -> String {
 impl World {
     /// A server and one node for each name, all with the same configuration.
     pub async fn new<const N: usize>(names: [&str; N], more: &str) -> Self {
+        Self::with(names, more, |node| node.command(hawser())).await
+    }
+
+    /// The same with other commands of the nodes.
+    pub async fn with<const N: usize>(names: [&str; N], more: &str, command: impl Fn(&Node) -> Command) -> Self {
         let rig = Rig::start();
         let mut plans = vec![Plan::new("storage")];
-        plans.extend(names.map(Plan::new));
+        // The backend beside it is on a disk.
+        plans.extend(names.map(|name| Plan { scratch: 1 << 30, ..Plan::new(name) }));
         let mut nodes = boot(&rig, plans).into_iter();
         let server = NfsServer::on(nodes.next().unwrap());
         let export = server.export("data", "rw,sync,no_root_squash,no_subtree_check");
         let config = config(&export, more);
         let mut machines = Vec::new();
         for node in nodes {
-            let plugin = Plugin::start(&node, &config).await;
+            let plugin = Plugin::serve(&node, command(&node), &config).await;
             machines.push(Machine { plugin, node });
         }
         notice("the world is up");
-        Self { nodes: machines, _server: server, _rig: rig }
+        Self { nodes: machines, server, rig }
     }
 }
 

@@ -1,0 +1,279 @@
+//! Disks that a storage system attaches to this machine, found by what they say of themselves.
+//!
+//! The kernel gives names in the order in which disks appear, and udev's links follow later, or do not: so no name and no link is
+//! taken for anything but a place to look. sysfs says which disk may be the one; that is opened; and the *open* device is asked who
+//! it is. What is open keeps its number, so whatever is done by number from then on is done to this disk or to none.
+//!
+//! ```text
+//! /sys/block/*: serial, model ──▶ /dev/NAME, number compared ──▶ open ──▶ asked: identify ──▶ Device, with its identity
+//!                                                                            ▲
+//!                       asked again before a format, before a mount, and of the mount's device before it is seen
+//! ```
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
+
+use self::tree::{Listed, Tree};
+use crate::device::{Device, DeviceNumber};
+use crate::errno::Attempt;
+use crate::mountinfo::MountEntry;
+use crate::nvme;
+use crate::uevent::Uevents;
+
+mod tree;
+
+/// How often it is looked for a disk while the kernel says nothing.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The same where the kernel cannot be listened to, and for what it does not tell (a size).
+const LOOK_OFTEN: Duration = Duration::from_millis(100);
+
+/// By what a disk is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DiskName {
+    /// A namespace of an NVMe controller.
+    Nvme {
+        /// The controller's model.
+        model: String,
+        /// The controller's serial number.
+        serial: String,
+        /// The number of the namespace.
+        namespace: u32,
+    },
+    /// A disk of a virtual machine of Xen. It has no serial number: the machine's owner gave it a name, and that is all it has.
+    Xen {
+        /// The name, `xvdba`.
+        name: String,
+    },
+}
+
+impl fmt::Display for DiskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiskName::Nvme { serial, namespace: 1, .. } => f.write_str(serial),
+            DiskName::Nvme { serial, namespace, .. } => write!(f, "{serial} (namespace {namespace})"),
+            DiskName::Xen { name } => f.write_str(name),
+        }
+    }
+}
+
+impl DiskName {
+    /// Asks the open device whether it is this disk. `Precondition` when it is another one, `Unavailable` when it does not answer.
+    pub(crate) fn prove(&self, device: &Device) -> Result<()> {
+        let found = match self {
+            DiskName::Nvme { .. } => {
+                let controller = nvme::Controller::of(&device.file).map_err(|error| error.while_doing(device.path.display()))?;
+                let namespace = nvme::namespace(&device.file).map_err(|error| error.while_doing(device.path.display()))?;
+                DiskName::Nvme { model: controller.model, serial: controller.serial, namespace }
+            }
+            DiskName::Xen { .. } => Tree::real().name_of(device.number)?.ok_or_else(|| {
+                Error::unavailable(format!("{} (device {}) is not there any more", device.path.display(), device.number))
+            })?,
+        };
+        if found == *self {
+            return Ok(());
+        }
+        Err(Error::precondition(format!(
+            "{} (device {}) is disk {found}, and {self} was looked for; it is left as it is",
+            device.path.display(),
+            device.number
+        )))
+    }
+}
+
+/// What lies beneath a mount, as far as the kernel's tables tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beneath {
+    /// A disk that is there.
+    Disk(DiskName),
+    /// A disk that is gone from the machine, while its filesystem is still mounted or its node still shown.
+    Gone(Trace),
+    /// Something else.
+    Other,
+}
+
+/// What is left of a disk that is gone: by this, whoever opened it knows it again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Trace {
+    /// Its number. As long as its filesystem is mounted, no other disk gets it.
+    Number(DeviceNumber),
+    /// Its name; the same holds for it.
+    Name(String),
+    /// Its node in the filesystem of `/dev`: `st_dev` and `st_ino`.
+    Node(u64, u64),
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trace::Number(number) => write!(f, "number {number}"),
+            Trace::Name(name) => write!(f, "name {name}"),
+            Trace::Node(device, inode) => write!(f, "node {device}:{inode}"),
+        }
+    }
+}
+
+impl Device {
+    /// What will be left of this device when it is gone.
+    pub fn traces(&self) -> Result<Vec<Trace>> {
+        let node = rustix::fs::stat(&self.path).attempt(|| format!("stat {}", self.path.display()))?;
+        let name = self.path.file_name().map(|name| Trace::Name(name.to_string_lossy().into_owned()));
+        Ok([Trace::Number(self.number), Trace::Node(node.st_dev, node.st_ino)].into_iter().chain(name).collect())
+    }
+
+    /// Asks the open device whether it is still the disk that it was opened as; success for one that was not opened as a certain disk.
+    /// Errors as when it was opened.
+    pub fn prove(&self) -> Result<()> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.prove(self))
+    }
+}
+
+/// Opens the disk that one of `names` names: [`Host::open_disk`](crate::Host::open_disk).
+pub fn open(names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>> {
+    let tree = Tree::real();
+    // Before the first look, so that nothing falls between the two.
+    let events = Uevents::listen().inspect_err(|error| tracing::debug!(error = error.chain(), "looking for a disk often")).ok();
+    loop {
+        if let Some(device) = open_now(&tree, names, read_only)? {
+            return Ok(Some(device));
+        }
+        if deadline.passed() {
+            return Ok(None);
+        }
+        if events.as_ref().is_none_or(|events| events.wait(LOOK.min(deadline.remaining())).is_err()) {
+            std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
+        }
+    }
+}
+
+/// Opens it if it is there now.
+fn open_now(tree: &Tree, names: &[DiskName], read_only: bool) -> Result<Option<Device>> {
+    let Some((name, listed)) = find(tree, names)? else { return Ok(None) };
+    let path = tree.dev.join(&listed.node);
+    let opened = tree.make_node(&listed).and_then(|()| Device::open(&path, read_only));
+    // What was attached anew under the same name meanwhile is another device, and is looked for anew.
+    let is_same = tree.number_of(&listed.node)? == Some(listed.number);
+    let device = match opened {
+        Err(_) if !is_same => return Ok(None),
+        other => other?,
+    };
+    if device.number != listed.number {
+        if !is_same {
+            return Ok(None);
+        }
+        return Err(Error::precondition(format!(
+            "{} is device {}, and disk {name} is device {}: the node is wrong; remove it",
+            path.display(),
+            device.number,
+            listed.number
+        )));
+    }
+    let device = Device { disk: Some(name), ..device };
+    device.prove()?;
+    Ok(Some(device))
+}
+
+/// The disk that sysfs lists under the first of `names` that there is; `Precondition` when two say that they are it.
+fn find(tree: &Tree, names: &[DiskName]) -> Result<Option<(DiskName, Listed)>> {
+    let listed = tree.list()?;
+    for name in names {
+        let mut found = listed.iter().filter(|(known, _)| known == name).map(|(_, listed)| listed);
+        let Some(first) = found.next() else { continue };
+        if let Some(second) = found.next() {
+            return Err(Error::precondition(format!(
+                "{} and {} both say that they are disk {name}; which of them is cannot be told",
+                first.node, second.node
+            )));
+        }
+        return Ok(Some((name.clone(), first.clone())));
+    }
+    Ok(None)
+}
+
+/// What lies beneath a mount: [`Host::disk_of`](crate::Host::disk_of).
+pub fn of_mount(mount: &MountEntry) -> Result<Beneath> {
+    beneath(&Tree::real(), mount)
+}
+
+fn beneath(tree: &Tree, mount: &MountEntry) -> Result<Beneath> {
+    match mount.filesystem.as_str() {
+        // A raw device is shown by a bind mount of its node, whose root is the node's name in the filesystem of /dev.
+        "devtmpfs" | "tmpfs" => {
+            let Some((node, is_removed)) = node_of_root(&mount.root) else { return Ok(Beneath::Other) };
+            let Ok(stat) = rustix::fs::lstat(&mount.mount_point) else { return Ok(Beneath::Other) };
+            let number = DeviceNumber::from_dev(stat.st_rdev);
+            // A node that was removed, or that is of another device by now, shows what was there before.
+            if !is_removed && tree.number_of(&node)? == Some(number) {
+                return Ok(tree.name_of(number)?.map_or(Beneath::Other, Beneath::Disk));
+            }
+            Ok(Beneath::Gone(Trace::Node(stat.st_dev, stat.st_ino)))
+        }
+        // It numbers its mounts itself; its source is the device all the same, and the device keeps its name while it is mounted.
+        "btrfs" => {
+            let name = mount.source.file_name().and_then(|name| name.to_str()).filter(|name| tree::is_disk(name));
+            let Some(name) = name else { return Ok(Beneath::Other) };
+            match tree.number_of(name)? {
+                Some(number) => Ok(tree.name_of(number)?.map_or(Beneath::Other, Beneath::Disk)),
+                None => Ok(Beneath::Gone(Trace::Name(name.to_owned()))),
+            }
+        }
+        _ if mount.device.major == 0 => Ok(Beneath::Other),
+        _ if !tree.is_there(mount.device)? => Ok(Beneath::Gone(Trace::Number(mount.device))),
+        _ => Ok(tree.name_of(mount.device)?.map_or(Beneath::Other, Beneath::Disk)),
+    }
+}
+
+/// The name of the disk's node that is the root of a mount, and whether it has been removed (`//deleted`, as mountinfo writes it).
+fn node_of_root(root: &Path) -> Option<(String, bool)> {
+    let text = root.to_str()?;
+    let (text, is_removed) = match text.strip_suffix("//deleted") {
+        Some(cut) => (cut, true),
+        None => (text, false),
+    };
+    let name = Path::new(text).file_name()?.to_str()?;
+    tree::is_disk(name).then(|| (name.to_owned(), is_removed))
+}
+
+/// Has the disk's size read anew: [`Host::rescan_disk`](crate::Host::rescan_disk).
+pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
+    let tree = Tree::real();
+    let Some(device) = open_now(&tree, names, true)? else { return Ok(None) };
+    if device.current_size()? < at_least
+        && let Some(ask) = tree.rescan_file(device.number)?
+    {
+        // The controller tells its host of a change by itself, too; where it may not be asked, that has to do.
+        if let Err(error) = std::fs::write(&ask, "1") {
+            tracing::debug!(path = %ask.display(), %error, "could not ask for a rescan");
+        }
+    }
+    loop {
+        let size = device.current_size()?;
+        if size >= at_least || deadline.passed() {
+            device.prove()?;
+            return Ok(Some(size));
+        }
+        std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
+    }
+}
+
+/// Brings a disk to rest, so that it can be taken away: [`Host::rest_disk`](crate::Host::rest_disk).
+pub fn rest(names: &[DiskName]) -> Result<()> {
+    let Some(device) = open_now(&Tree::real(), names, true)? else { return Ok(()) };
+    if device.is_held()? {
+        return Err(Error::precondition(format!(
+            "{} is still mounted (perhaps in another mount namespace) or used by LVM, md or swap; unmount it there",
+            device.path.display()
+        )));
+    }
+    match device.flush() {
+        // It went meanwhile: there is nothing to take away.
+        Err(error) if error.kind() == Kind::Unavailable && !Tree::real().is_there(device.number)? => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What sysfs lists: the machine's disks, and what their drivers say of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hawser_volume::{Error, Kind, Result};
+use rustix::fs::{CWD, FileType, Mode};
+
+use super::DiskName;
+use crate::device::DeviceNumber;
+use crate::errno::{self, Attempt};
+
+/// The two trees that a machine's disks are seen in.
+#[derive(Debug, Clone)]
+pub(super) struct Tree {
+    pub(super) sys: PathBuf,
+    pub(super) dev: PathBuf,
+}
+
+/// A disk as sysfs lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// The name of its node.
+    pub(super) node: String,
+    pub(super) number: DeviceNumber,
+}
+
+/// Whether the name can be that of a whole disk of a kind that is known here: `nvme1n1`, `xvdba`.
+pub(super) fn is_disk(name: &str) -> bool {
+    is_nvme(name) || is_xen(name)
+}
+
+fn is_nvme(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix("nvme")
+        .and_then(|rest| rest.split_once('n'))
+        .is_some_and(|(controller, disk)| digits(controller) && digits(disk))
+}
+
+fn is_xen(name: &str) -> bool {
+    name.strip_prefix("xvd").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+impl Tree {
+    pub(super) fn real() -> Self {
+        Self { sys: PathBuf::from("/sys"), dev: PathBuf::from("/dev") }
+    }
+
+    /// Every disk that says who it is. One that goes while it is looked at is not there.
+    pub(super) fn list(&self) -> Result<Vec<(DiskName, Listed)>> {
+        let directory = self.sys.join("block");
+        let listing = || format!("list {}", directory.display());
+        let mut found = Vec::new();
+        // Without sysfs nothing can be known of the disks there are, which is not the same as that there are none.
+        for entry in std::fs::read_dir(&directory).attempt(listing).map_err(|error| error.with_kind(Kind::Precondition))? {
+            let name = entry.attempt(listing)?.file_name();
+            let Some(node) = name.to_str().filter(|name| is_disk(name)) else { continue };
+            let Some(number) = self.number_of(node)? else { continue };
+            if let Some(name) = self.name_in(&directory.join(node), node)? {
+                found.push((name, Listed { node: node.to_owned(), number }));
+            }
+        }
+        found.sort_by(|(_, one), (_, other)| one.node.cmp(&other.node));
+        Ok(found)
+    }
+
+    /// The number that the disk with this node has now.
+    pub(super) fn number_of(&self, node: &str) -> Result<Option<DeviceNumber>> {
+        attribute(&self.sys.join("block").join(node).join("dev"))?.map(|text| text.parse()).transpose()
+    }
+
+    pub(super) fn is_there(&self, number: DeviceNumber) -> Result<bool> {
+        let path = self.of(number);
+        path.try_exists().attempt(|| format!("look for {}", path.display()))
+    }
+
+    fn of(&self, number: DeviceNumber) -> PathBuf {
+        self.sys.join("dev/block").join(number.to_string())
+    }
+
+    /// What the device with this number says of itself; nothing when it is gone, a partition, or no disk that is known here.
+    pub(super) fn name_of(&self, number: DeviceNumber) -> Result<Option<DiskName>> {
+        let path = match std::fs::read_link(self.of(number)) {
+            Err(error) if is_absence(&error) => return Ok(None),
+            other => other.attempt(|| format!("read {}", self.of(number).display()))?,
+        };
+        match path.file_name().and_then(|name| name.to_str()).filter(|name| is_disk(name)) {
+            Some(node) => self.name_in(&self.of(number), node),
+            None => Ok(None),
+        }
+    }
+
+    fn name_in(&self, directory: &Path, node: &str) -> Result<Option<DiskName>> {
+        if is_xen(node) {
+            // Other drivers can be told to use such names; only the one of Xen means by them what the machine's owner said.
+            let driver = std::fs::read_link(directory.join("device/subsystem"));
+            let is_xen = driver.is_ok_and(|path| path.file_name().is_some_and(|name| name == "xen"));
+            return Ok(is_xen.then(|| DiskName::Xen { name: node.to_owned() }));
+        }
+        let read = |name: &str| attribute(&directory.join(name));
+        let (Some(serial), Some(model), Some(namespace)) = (read("device/serial")?, read("device/model")?, read("nsid")?) else {
+            return Ok(None);
+        };
+        let namespace =
+            namespace.parse().map_err(|_| Error::internal(format!("{}/nsid has {namespace:?}", directory.display())))?;
+        Ok(Some(DiskName::Nvme { model, serial, namespace }))
+    }
+
+    /// The file by which the controller of a disk is asked what it has.
+    pub(super) fn rescan_file(&self, number: DeviceNumber) -> Result<Option<PathBuf>> {
+        let path = self.of(number).join("device/rescan_controller");
+        Ok(path.try_exists().attempt(|| format!("look for {}", path.display()))?.then_some(path))
+    }
+
+    /// Makes the disk's node where the machine did not (a container with a `/dev` of its own).
+    pub(super) fn make_node(&self, listed: &Listed) -> Result<()> {
+        let path = self.dev.join(&listed.node);
+        if path.symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        let made = rustix::fs::mknodat(CWD, &path, FileType::BlockDevice, Mode::from_raw_mode(0o660), listed.number.to_dev());
+        match made {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno::error(format!("create device node {}", path.display()), errno)),
+        }
+    }
+}
+
+/// The text of an attribute, without the space around it; nothing when it is not there, or its device is going.
+fn attribute(path: &Path) -> Result<Option<String>> {
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            Ok(Some(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0').to_owned()))
+        }
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(errno::error(format!("read {}", path.display()), error)),
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ENXIO | libc::ENODEV))
+}

@@ -1,0 +1,153 @@
+//! The devices of attachments: what the simulator attaches to an instance appears in its machine, and what it detaches goes.
+//!
+//! As on EC2, an attachment is called so a moment before its device is there, and it has ended only when its device is gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::model::Hold;
+use super::{Ec2, State};
+use crate::output::Output;
+use crate::rig::Nvme;
+
+/// The time between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Follows the attachments of one instance, until it is dropped.
+#[derive(Debug)]
+pub struct Devices {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One instance and its machine.
+struct Follower {
+    state: Arc<State>,
+    instance: String,
+    machine: Box<dyn Nvme + Send>,
+    store: PathBuf,
+    plugged: BTreeMap<String, u32>,
+}
+
+impl Devices {
+    /// Shows what `ec2` attaches to `instance` in `machine`. The content of volumes and snapshots is in `store`, a directory that the
+    /// machine sees at the same path; all instances of one simulator have the same.
+    pub fn follow(ec2: &Ec2, instance: &str, machine: Box<dyn Nvme + Send>, store: &Path) -> Self {
+        fs::create_dir_all(store).unwrap();
+        let state = Arc::clone(&ec2.state);
+        let mut follower =
+            Follower { state, instance: instance.to_owned(), machine, store: store.to_owned(), plugged: BTreeMap::new() };
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                follower.look();
+                std::thread::sleep(LOOK);
+            }
+        });
+        Self { end, thread: Some(thread) }
+    }
+
+    /// Whether it follows: it ends early when a device cannot be plugged, and says why.
+    pub fn is_well(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let followed = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(_)) = followed
+            && !std::thread::panicking()
+        {
+            panic!("the devices were not followed to the end");
+        }
+    }
+}
+
+impl Follower {
+    fn look(&mut self) {
+        self.keep_snapshots();
+        let attached = self.attached();
+        let gone: Vec<String> = self.plugged.keys().filter(|id| !attached.contains_key(*id)).cloned().collect();
+        for id in gone {
+            self.machine.unplug(&self.file(&id), &serial(&id));
+            self.plugged.remove(&id);
+            self.state.world.lock().unwrap().shown.remove(&(id, self.instance.clone()));
+        }
+        for (id, size) in attached {
+            let bytes = u64::from(size) << 30;
+            match self.plugged.insert(id.clone(), size) {
+                None => {
+                    self.make(&id, bytes);
+                    self.machine.plug(&self.file(&id), &serial(&id));
+                }
+                Some(before) if before != size => self.machine.resize(&self.file(&id), &serial(&id), bytes),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The volumes that the instance has, with their sizes in GiB.
+    fn attached(&self) -> BTreeMap<String, u32> {
+        let mut world = self.state.world.lock().unwrap();
+        world.settle();
+        let mut attached = BTreeMap::new();
+        for volume in world.volumes.values() {
+            let here = |hold: &Hold| matches!(hold, Hold::Attaching(_) | Hold::Attached);
+            if volume.attachments.iter().any(|held| held.instance == self.instance && here(&held.hold)) {
+                attached.insert(volume.id.clone(), volume.size);
+            }
+        }
+        let shown: Vec<_> = attached.keys().map(|id| (id.clone(), self.instance.clone())).collect();
+        world.shown.extend(shown);
+        attached
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.store.join(id)
+    }
+
+    /// Makes the content of a volume that is attached for the first time, and lets one be larger than it was.
+    fn make(&self, id: &str, bytes: u64) {
+        let file = self.file(id);
+        if !file.exists() {
+            let source = self.state.world.lock().unwrap().source_of(id);
+            match source.map(|source| self.file(&source)).filter(|source| source.exists()) {
+                Some(source) => copy(&source, &file),
+                None => drop(File::create_new(&file).unwrap()),
+            }
+        }
+        File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
+    }
+
+    /// Keeps what volumes have when they are cut. One that was never attached has nothing.
+    fn keep_snapshots(&self) {
+        let cut = self.state.world.lock().unwrap().cut();
+        for (snapshot, volume) in cut {
+            let (file, source) = (self.file(&snapshot), self.file(&volume));
+            if !file.exists() && source.exists() {
+                copy(&source, &file);
+            }
+        }
+    }
+}
+
+/// The serial number of a volume's device.
+fn serial(id: &str) -> String {
+    id.replacen('-', "", 1)
+}
+
+fn copy(from: &Path, to: &Path) {
+    let draft = to.with_extension("draft");
+    let copied = Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&draft).output().unwrap();
+    Output::from(copied).well();
+    fs::rename(draft, to).unwrap();
+}
