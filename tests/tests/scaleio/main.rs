@@ -8,4 +8,5 @@ mod hold;
 mod life;
 mod peers;
 mod ready;
+mod serve;
 mod table;
