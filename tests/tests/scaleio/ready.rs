@@ -62,7 +62,7 @@ pub fn volume(name: &str) -> NewVolume {
 }
 
 pub fn snapshot() -> NewSnapshot {
-    NewSnapshot { parameters: BTreeMap::new(), secrets: Secrets::default(), deadline: soon() }
+    NewSnapshot { parameters: BTreeMap::new(), labels: BTreeMap::new(), secrets: Secrets::default(), deadline: soon() }
 }
 
 /// That volume for that node.
