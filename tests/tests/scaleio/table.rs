@@ -77,7 +77,7 @@ async fn names_of_any_script_and_length_make_volumes_of_their_own() {
         &"ü".repeat(64),
         "pvc-0b4c3d2e-1f60-4718-9a2b-3c4d5e6f7081",
         "pvc-0b4c3d2e-1f60-4718-9a2b-3c4d5e6f7082",
-        "hwd-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "hwp-aaaaaaaaaaaaaaaaaaaaaaaaaa",
     ];
     let mut ids = BTreeMap::new();
     for name in names {
