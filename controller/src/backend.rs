@@ -3,3 +3,4 @@
 pub mod ebs;
 pub mod local;
 pub mod nfs;
+pub mod scaleio;

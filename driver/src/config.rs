@@ -13,6 +13,7 @@ use hawser_bridge::config::BridgeConfig;
 use hawser_ebs::EbsConfig;
 use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
+use hawser_scaleio::ScaleIoConfig;
 use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
 use serde::{Deserialize, Serialize};
 
@@ -61,17 +62,20 @@ pub enum BackendConfig {
     Local(LocalConfig),
     /// `type: nfs`.
     Nfs(NfsConfig),
+    /// `type: scaleio`.
+    ScaleIo(ScaleIoConfig),
 }
 
 impl BackendConfig {
     /// The types that there are.
-    pub const TYPES: [&'static str; 3] = ["ebs", "local", "nfs"];
+    pub const TYPES: [&'static str; 4] = ["ebs", "local", "nfs", "scaleio"];
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
         match self {
             BackendConfig::Ebs(ebs) => ebs.mistakes(),
             BackendConfig::Local(local) => local.mistakes(),
             BackendConfig::Nfs(nfs) => nfs.mistakes(),
+            BackendConfig::ScaleIo(scaleio) => scaleio.mistakes(),
         }
     }
 }

@@ -10,7 +10,7 @@ use hawser_nfs::Export;
 use hawser_node::{Attacher, Node, NodeConfig};
 use hawser_pool::Pool;
 use hawser_volume::queue::Queue;
-use hawser_volume::{NodeId, Result};
+use hawser_volume::{Error, NodeId, Result};
 
 use crate::config::{BackendConfig, Config};
 use crate::identity::Identity;
@@ -93,6 +93,17 @@ impl Plugin {
                         local.max_volumes_per_node,
                     );
                     attachers.insert(name.clone(), Arc::new(attacher));
+                }
+                BackendConfig::ScaleIo(scaleio) => {
+                    if mode != Mode::Controller {
+                        return Err(Error::unsupported(format!(
+                            "backend {name}: nodes of ScaleIO are not served yet; start the controller with `hawser serve controller`, and leave \
+                             the backend out on nodes"
+                        )));
+                    }
+                    let backend = hawser_controller::backend::scaleio::ScaleIo::new(name.clone(), scaleio.clone())
+                        .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
+                    provisioners.insert(name.clone(), Arc::new(backend));
                 }
                 BackendConfig::Nfs(nfs) => {
                     let export = Export::new(name.clone(), nfs.clone(), Arc::clone(host))

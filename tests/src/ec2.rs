@@ -14,7 +14,7 @@ mod model;
 mod plugin;
 mod query;
 mod snapshots;
-mod trouble;
+pub(crate) mod trouble;
 mod volumes;
 mod xml;
 

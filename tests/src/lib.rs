@@ -44,6 +44,7 @@ pub mod process;
 pub mod refusal;
 pub mod remote;
 pub mod rig;
+pub mod scaleio;
 pub mod settings;
 pub mod story;
 pub mod trial;

@@ -168,6 +168,7 @@ impl<'de> Visitor<'de> for Backend<'_> {
             "ebs" => Deserialize::deserialize(settings).map(BackendConfig::Ebs),
             "local" => Deserialize::deserialize(settings).map(BackendConfig::Local),
             "nfs" => Deserialize::deserialize(settings).map(BackendConfig::Nfs),
+            "scaleio" => Deserialize::deserialize(settings).map(BackendConfig::ScaleIo),
             other => {
                 Err(A::Error::custom(format!("type {other:?} is unknown; it is one of {}", BackendConfig::TYPES.join(", "))))
             }
@@ -215,6 +216,8 @@ mod tests {
             ("backends:\n  a:\n    type: local\n    capacity: ten\n", ["f:4", "not a size"]),
             ("backends:\n  'a b':\n    type: local\n", ["f:2", "backend name"]),
             ("backends:\n  a:\n    type: ebs\n    region: EU\n", ["f:4", "region"]),
+            ("backends:\n  a:\n    type: scaleio\n    systems:\n      - user: u\n", ["f:4", "gateways must have"]),
+            ("backends:\n  a:\n    type: scaleio\n    name-prefix: 'a b'\n", ["f:4", "name-prefix"]),
             ("backends:\n  a:\n    type: ebs\n    request-rate: 0\n", ["f:4", "request-rate"]),
             ("backends: {}\n", ["f:1", "at least one"]),
             ("driver:\n  default-backend: b\n", ["f:2", "b is not one of the backends"]),
@@ -242,6 +245,8 @@ mod tests {
             "driver:\n  zzz: 1\n",
             "backends:\n  a:\n    type: local\n    zzz: 1\n",
             "backends:\n  a:\n    type: nfs\n    zzz: 1\n",
+            "backends:\n  a:\n    type: scaleio\n    zzz: 1\n",
+            "backends:\n  a:\n    type: scaleio\n    systems:\n      - zzz: 1\n",
             "backends:\n  a:\n    type: ebs\n    zzz: 1\n",
         ] {
             let error = parse(text, "f").unwrap_err().to_string();
