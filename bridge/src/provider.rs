@@ -159,7 +159,7 @@ impl Provider {
     fn resume(&self, state: &State, doing: &mut Doing) {
         for (uuid, operation) in state.operations().filter(|(_, operation)| is_pending(operation)) {
             match self.work(state, uuid, &operation.info) {
-                Work::Slow(work) => doing.start(uuid, *work, &self.lifecycle),
+                Work::Slow(work) => doing.start(uuid, work, &self.lifecycle),
                 Work::Done(outcome) => doing.end(uuid, outcome),
             }
         }

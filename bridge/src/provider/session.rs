@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
             }
             Work::Slow(work) => {
                 self.state.begin(uuid, operation)?;
-                doing.start(uuid, *work, &self.provider.lifecycle);
+                doing.start(uuid, work, &self.provider.lifecycle);
                 Ok(())
             }
         }

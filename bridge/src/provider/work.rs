@@ -54,16 +54,16 @@ pub(super) enum Work {
     /// Nothing more: it is done, or refused.
     Done(Result<Outcome>),
     /// Calls to the storage.
-    Slow(Box<Slow>),
+    Slow(Slow),
 }
 
 /// An operation on the storage.
 #[derive(Debug, Clone)]
 pub(super) enum Slow {
     /// A disk is to be made of space.
-    Make(Make),
+    Make(Box<Make>),
     /// A disk is to be deleted.
-    Delete(Delete),
+    Delete(Box<Delete>),
 }
 
 /// A volume that is to be made, and what space becomes with it.
@@ -162,7 +162,7 @@ impl State {
             None => {
                 let name = format!("mesos-{uuid}").parse()?;
                 let (request, access) = (pool.request(size(from)?, is_block), pool.access(is_block));
-                Ok(Work::Slow(Box::new(Slow::Make(Make { name, request, access, source: from.clone(), becomes }))))
+                Ok(Work::Slow(Slow::Make(Box::new(Make { name, request, access, source: from.clone(), becomes }))))
             }
         }
     }
@@ -185,7 +185,7 @@ impl State {
             ..disk_info::Source::default()
         };
         let conversion = Conversion { consumed: from.clone(), converted: is_offered.then(|| with_source(from, space)) };
-        Ok(Work::Slow(Box::new(Slow::Delete(Delete { id, conversion }))))
+        Ok(Work::Slow(Slow::Delete(Box::new(Delete { id, conversion }))))
     }
 }
 
@@ -208,14 +208,16 @@ impl Slow {
 
     async fn attempt(&self, lifecycle: &Lifecycle) -> Result<Outcome> {
         match self {
-            Slow::Make(Make { name, request, access, source, becomes }) => {
+            Slow::Make(make) => {
+                let Make { name, request, access, source, becomes } = &**make;
                 let made = lifecycle.make_disk(name, request.clone()).await?;
                 let becomes = disk_info::Source { id: Some(made.id.clone()), ..becomes.clone() };
                 let conversion = Conversion { consumed: source.clone(), converted: Some(with_source(source, becomes)) };
                 let disk = Some((made.id, made.context, access.clone()));
                 Ok(Outcome { conversions: vec![conversion], disk, ..Outcome::default() })
             }
-            Slow::Delete(Delete { id, conversion }) => {
+            Slow::Delete(delete) => {
+                let Delete { id, conversion } = &**delete;
                 lifecycle.delete_disk(id, Deadline::after(DELETE)).await?;
                 Ok(Outcome { conversions: vec![conversion.clone()], ..Outcome::default() })
             }

@@ -3,15 +3,15 @@
 //! EC2 has no locks and lists what it has made some seconds later. What keeps two calls, two controllers or a life after a crash from
 //! doing a thing twice:
 //!
-//! * **Create** ([`create`]): the name is looked up by a tag, and the client token is made of the name alone, so that EC2 itself gives
+//! * **Create** (`ebs/create.rs`): the name is looked up by a tag, and the client token is made of the name alone, so that EC2 itself gives
 //!   the same volume to all who ask under one name.
-//! * **Attach** ([`attach`]) and **detach** ([`detach`]): EC2 arbitrates. After a lost answer the volume is looked at before anything
+//! * **Attach** (`ebs/attach.rs`) and **detach** (`ebs/detach.rs`): EC2 arbitrates. After a lost answer the volume is looked at before anything
 //!   else is tried, and detaching always names the instance.
-//! * **Change** ([`change`]): one request for all that is asked of a volume at the time; a lost answer is looked for.
-//! * **Snapshots** ([`snapshot`]) have no token: after one is cut, the oldest of its name counts, and others that the call itself cut
+//! * **Change** (`ebs/change.rs`): one request for all that is asked of a volume at the time; a lost answer is looked for.
+//! * **Snapshots** (`ebs/snapshot.rs`) have no token: after one is cut, the oldest of its name counts, and others that the call itself cut
 //!   are removed.
 //!
-//! What is kept in memory ([`memory`]) saves questions and is never needed.
+//! What is kept in memory (`ebs/memory.rs`) saves questions and is never needed.
 
 mod attach;
 mod change;

@@ -89,12 +89,12 @@ async fn a_volume_lives_from_its_making_to_its_end() {
     assert_eq!(context["volume-id"], id);
     assert!(context["device"].starts_with("/dev/xvd"), "{context:?}");
     assert_eq!(a.attach(&volume, &Usage::mount()).await.unwrap(), context);
-    assert_eq!(a.holders(&volume.volume_id).await, [stage.a.clone()]);
+    assert_eq!(a.holders(&volume.volume_id).await, std::slice::from_ref(&stage.a));
     refused(stage.b().attach(&volume, &Usage::mount()).await, Code::FailedPrecondition, &[&stage.a]);
     refused(a.delete(&volume.volume_id).await, Code::FailedPrecondition, &[&stage.a]);
     let listed = a.volumes().await;
     assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].status.as_ref().unwrap().published_node_ids, [stage.a.clone()]);
+    assert_eq!(listed[0].status.as_ref().unwrap().published_node_ids, std::slice::from_ref(&stage.a));
 
     let grown = a.expand(&volume.volume_id, exactly(6 * GIB)).await.unwrap();
     assert_eq!((grown.capacity_bytes, grown.node_expansion_required), (6 * GIB, true));
@@ -395,7 +395,7 @@ async fn a_volume_is_taken_from_an_instance_that_has_gone() {
     stage.b().attach(&volume, &Usage::mount()).await.unwrap();
     // A late detach from the old instance does not take it from the new one.
     stage.a().detach(&volume.volume_id).await.unwrap();
-    assert_eq!(stage.b().holders(&volume.volume_id).await, [stage.b.clone()]);
+    assert_eq!(stage.b().holders(&volume.volume_id).await, std::slice::from_ref(&stage.b));
     refused(stage.a().attach(&volume, &Usage::mount()).await, Code::NotFound, &[&stage.a]);
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use hawser_tests::binary::{tool, workspace_root};
+use hawser_tests::notice::notice;
 use hawser_tests::scaleio::{PASSWORD, ScaleIo, ScaleIoSettings, USER};
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ async fn surface(version: &str) -> Vec<Value> {
     assert!(output.status.success(), "{version}: {out}{err}");
     // Its own log is on the same way.
     let steps: Vec<Value> = out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    println!("{version}: {} requests for {} steps", array.asked().values().sum::<u64>(), steps.len());
+    notice(&format!("scaleio: {version}: {} requests for {} steps", array.asked().values().sum::<u64>(), steps.len()));
     steps
 }
 
@@ -67,7 +68,7 @@ fn check(version: &str, steps: &[Value]) {
     }
     assert!(steps.iter().filter(|step| !step["error"].is_null()).count() == REFUSED.len(), "{version}");
     let done = steps.iter().filter(|step| step["error"].is_null()).count();
-    println!("{version}: {done} calls done, {} refused as they must be", REFUSED.len());
+    notice(&format!("scaleio: {version}: {done} calls done, {} refused as they must be", REFUSED.len()));
 }
 
 fn facts<'a>(steps: &'a [Value], name: &str) -> &'a Value {
