@@ -273,7 +273,9 @@ async fn a_copy_is_made_in_either_way_and_leaves_no_snapshot() {
             let world = stage.ec2.world();
             assert_eq!((world.volumes.len(), world.snapshots.len()), (2, 0), "copies: {copies}");
         }
-        assert_eq!(stage.ec2.asked().get("CreateSnapshot").copied(), (!copies).then_some(1));
+        // A second one when the first was not listed yet; neither is left.
+        let cut = stage.ec2.asked().get("CreateSnapshot").copied().unwrap_or_default();
+        assert!(if copies { cut == 0 } else { (1..=2).contains(&cut) }, "copies: {copies}, {cut} snapshots");
         refused(
             stage.a().try_create(clone_request("small", GIB, &Usage::mount(), &source.volume_id)).await,
             Code::OutOfRange,
