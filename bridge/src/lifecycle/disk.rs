@@ -170,6 +170,10 @@ impl Inner {
 async fn empty(path: &Path) -> Result<()> {
     let path = path.to_owned();
     let work = move || {
+        // A driver's word alone is not enough to remove what is here.
+        if Linux.mounts()?.at(&path).is_empty() {
+            return Err(Error::internal(format!("nothing is mounted at {}, where a disk was to be emptied", path.display())));
+        }
         let root = Directory::open(&path)?;
         for name in root.names()? {
             removal::remove(&root, name, WORKERS, &Pulse::default())?;
