@@ -7,7 +7,7 @@ use std::time::Duration;
 use hawser_bridge::config::BridgeConfig;
 use hawser_bridge::door::docker;
 use hawser_bridge::door::isolator::Isolator;
-use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, NoWitness, Taker, watch};
+use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, Taker, watch};
 use hawser_bridge::lifecycle::{Reach, Settings, Tenants};
 use hawser_bridge::mesos::agent::AGENT_PATIENCE;
 use hawser_bridge::mesos::master::Patience;
@@ -133,7 +133,7 @@ async fn fence(bridge: &BridgeConfig, http: &Http, driver: &Driver, ledger: &Led
         taker: Taker { node, agent: None },
         master: Master::new(http.clone(), masters, Patience::default()),
         http: http.clone(),
-        backend: Arc::new(NoWitness),
+        backend: reach.clone(),
         holders: reach.clone(),
         detach: reach,
         store: Arc::new(ledger.clone()),
