@@ -19,9 +19,11 @@
 
 pub mod config;
 mod format;
+mod publish;
 mod record;
 mod resource;
 mod session;
+mod space;
 mod state;
 mod stream;
 mod work;

@@ -1,34 +1,24 @@
 //! One subscription with the agent, from its beginning to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hawser_proto::mesos::v1::resource::{DiskInfo, disk_info};
-use hawser_proto::mesos::v1::resource_provider::event::{self, ApplyOperation, PublishResources};
+use hawser_proto::mesos::v1::resource_provider::event::{self, ApplyOperation};
 use hawser_proto::mesos::v1::resource_provider::{Call, Event, call};
-use hawser_proto::mesos::v1::{Operation, OperationState, Resource, ResourceProviderId, ResourceProviderInfo, value};
-use hawser_volume::{Bytes, Deadline, Error, Result};
+use hawser_proto::mesos::v1::{Operation, OperationState, ResourceProviderId, ResourceProviderInfo};
+use hawser_volume::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::config::Pool;
-use super::resource::{disk_id, mebibytes, size, source};
-use super::state::{DiskEntry, Outcome, Registration, State, is_pending, message_of, uuid_of};
+use super::state::{Outcome, Registration, State, is_pending, message_of, uuid_of};
 use super::stream::{Caller, Events, subscribe};
-use super::work::{Work, target};
+use super::work::Work;
 use super::{Doing, Provider, TYPE};
-use crate::lifecycle::{Disk, Lifecycle};
 
 /// How long a status waits for its acknowledgement before it is said again (src/slave/constants.hpp); it doubles each time.
 const FIRST_REPEAT: Duration = Duration::from_secs(10);
 const LONGEST_REPEAT: Duration = Duration::from_secs(600);
-
-/// How long the disks of one container may take. Mesos waits for ever and hears no reason, so it hears a no in time.
-const PUBLISH: Duration = Duration::from_secs(300);
-
-/// How long the storage may take to say what is free.
-const CAPACITY: Duration = Duration::from_secs(20);
 
 /// How a subscription ended.
 #[derive(Debug)]
@@ -41,9 +31,9 @@ pub(super) enum End {
 
 /// A subscription.
 pub(super) struct Session<'a> {
-    provider: &'a Provider,
-    caller: Caller,
-    state: State,
+    pub(super) provider: &'a Provider,
+    pub(super) caller: Caller,
+    pub(super) state: State,
     /// The version of what the agent was told last that there is.
     version: Uuid,
     /// When each status that is not acknowledged is said again, and after which pause.
@@ -201,60 +191,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Has the disks of all containers where Mesos looks for them, and answers.
-    fn publish(&self, publish: PublishResources, publishing: &mut JoinSet<()>) {
-        use call::update_publish_resources_status::Status;
-        let mut disks = Vec::new();
-        let mut wrong = None;
-        for resource in &publish.resources {
-            match self.disk(resource) {
-                Ok(disk) => disks.push(disk),
-                Err(error) => wrong = Some(error),
-            }
-        }
-        let (lifecycle, caller) = (self.provider.lifecycle.clone(), self.caller.clone());
-        publishing.spawn(async move {
-            let result = match wrong {
-                Some(error) => Err(error),
-                None => show(&lifecycle, disks).await,
-            };
-            if let Err(error) = &result {
-                // Mesos has no place for a reason.
-                tracing::error!(error = error.chain(), "could not bring the disks of a container; Mesos is told that it failed");
-            }
-            let status = if result.is_ok() { Status::Ok } else { Status::Failed };
-            let update = call::UpdatePublishResourcesStatus { uuid: publish.uuid, status: status.into() };
-            let call = Call {
-                r#type: Some(call::Type::UpdatePublishResourcesStatus.into()),
-                update_publish_resources_status: Some(update),
-                ..Call::default()
-            };
-            if let Err(error) = caller.call(call).await {
-                tracing::warn!(error = error.chain(), "could not tell the agent about the disks of a container");
-            }
-        });
-    }
-
-    /// The disk that a resource is, to be shown.
-    fn disk(&self, resource: &Resource) -> Result<Disk> {
-        let id = disk_id(resource).ok_or_else(|| Error::invalid("a container has space, of which no disk was made"))?;
-        let known = self.state.disk(id).ok_or_else(|| Error::not_found(format!("there is no disk {id}")))?;
-        if source(resource).is_some_and(|source| source.r#type() == disk_info::source::Type::Raw) {
-            return Err(Error::invalid(format!("{id} is no disk that can be used; CREATE_DISK makes one of it")));
-        }
-        if self.state.is_going(id) {
-            return Err(Error::precondition(format!("{id} is being destroyed")));
-        }
-        let agent = self.state.registration.as_ref().map(|registration| registration.agent.clone());
-        Ok(Disk {
-            id: id.to_owned(),
-            context: known.context.clone(),
-            access: known.access.clone(),
-            target: target(&self.provider.root, id),
-            agent: agent.ok_or_else(|| Error::internal("there is no agent"))?,
-        })
-    }
-
     /// Says that an operation that nobody knows was dropped. Not repeated, as it is on nobody's record.
     async fn reconcile(&mut self, uuid: Uuid) -> Result<()> {
         if self.state.operation(uuid).is_some() {
@@ -308,52 +244,6 @@ impl<'a> Session<'a> {
         self.caller.call(call).await
     }
 
-    /// Compares the space with what each profile has. Whether it changed. While an operation is under way nothing is changed: the agent
-    /// would drop what it asks for next, and the storage counts what is being made.
-    async fn measure(&mut self) -> bool {
-        if self.state.operations().any(|(_, operation)| is_pending(operation)) {
-            return false;
-        }
-        let mut wanted = Vec::new();
-        for (profile, pool) in &self.provider.config.pools {
-            match self.free(profile, pool).await {
-                Ok(Some(free)) => wanted.push((profile.clone(), free)),
-                Ok(None) => {}
-                // What was offered before goes on being offered.
-                Err(error) => tracing::warn!(profile, error = error.chain(), "could not find out how much a profile has"),
-            }
-        }
-        let (provider, owner) = (self.provider, self.caller.id().clone());
-        let changed = self.state.change_space(|totals| {
-            let offered: BTreeSet<&String> = provider.config.pools.keys().collect();
-            totals.retain_space(|source| source.profile.as_ref().is_some_and(|profile| offered.contains(profile)));
-            for (profile, free) in &wanted {
-                totals.set_space(&provider.space(&owner, profile), mebibytes(*free));
-            }
-            Ok(())
-        });
-        changed.unwrap_or_else(|error| {
-            tracing::warn!(error = error.chain(), "could not write down how much there is");
-            false
-        })
-    }
-
-    /// How much of a profile is not a disk.
-    async fn free(&self, profile: &str, pool: &Pool) -> Result<Option<Bytes>> {
-        let Some(capacity) = pool.capacity else {
-            let driver = self.provider.lifecycle.driver();
-            let (capability, parameters) = ((&pool.access(false)).into(), pool.parameters.clone());
-            return driver.capacity(capability, parameters, Deadline::after(CAPACITY)).await;
-        };
-        let of_profile =
-            |disk: &&DiskEntry| source(&disk.resource.0).is_some_and(|source| source.profile.as_deref() == Some(profile));
-        let mut used = 0;
-        for disk in self.state.disks().filter(of_profile) {
-            used += size(&disk.resource.0)?.get();
-        }
-        Ok(Some(Bytes::new(capacity.get().saturating_sub(used))))
-    }
-
     fn tear_down(&mut self) -> Result<()> {
         let Some(registration) = self.state.registration.clone() else { return Ok(()) };
         tracing::error!(
@@ -372,44 +262,6 @@ fn finish(state: &mut State, uuid: Uuid, outcome: Result<Outcome>) -> Result<Opt
     }
 }
 
-async fn show(lifecycle: &Lifecycle, disks: Vec<Disk>) -> Result<()> {
-    let deadline = Deadline::after(PUBLISH);
-    let mut shown = JoinSet::new();
-    for disk in disks {
-        let lifecycle = lifecycle.clone();
-        shown.spawn(async move {
-            let id = disk.id.clone();
-            lifecycle.show_disk(disk, deadline).await.map_err(|error| error.while_doing(format_args!("show the disk {id}")))
-        });
-    }
-    let mut result = Ok(());
-    while let Some(one) = shown.join_next().await {
-        let one = one.unwrap_or_else(|error| Err(Error::internal("showing a disk panicked; see the log").caused_by(error)));
-        result = result.and(one);
-    }
-    result
-}
-
 fn update_status(update: call::UpdateOperationStatus) -> Call {
     Call { r#type: Some(call::Type::UpdateOperationStatus.into()), update_operation_status: Some(update), ..Call::default() }
-}
-
-impl Provider {
-    /// Space of a profile, as nobody has reserved it.
-    fn space(&self, owner: &ResourceProviderId, profile: &str) -> Resource {
-        let source = disk_info::Source {
-            r#type: disk_info::source::Type::Raw.into(),
-            profile: Some(profile.to_owned()),
-            vendor: Some(self.vendor.clone()),
-            ..disk_info::Source::default()
-        };
-        Resource {
-            provider_id: Some(owner.clone()),
-            name: "disk".to_owned(),
-            r#type: value::Type::Scalar.into(),
-            reservations: self.config.reservations(),
-            disk: Some(DiskInfo { source: Some(source), ..DiskInfo::default() }),
-            ..Resource::default()
-        }
-    }
 }
