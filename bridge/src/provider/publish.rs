@@ -62,13 +62,12 @@ impl Session<'_> {
         if self.state.is_going(id) {
             return Err(Error::precondition(format!("{id} is being destroyed")));
         }
-        let agent = self.state.registration.as_ref().map(|registration| registration.agent.clone());
         Ok(Disk {
             id: id.to_owned(),
             context: known.context.clone(),
             access: known.access.clone(),
             target: target(&self.provider.root, id),
-            agent: agent.ok_or_else(|| Error::internal("there is no agent"))?,
+            agent: self.agent.clone(),
         })
     }
 }

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::state::{Outcome, Registration, State, is_pending, message_of, uuid_of};
 use super::stream::{Caller, Events, subscribe};
 use super::work::Work;
-use super::{Doing, Provider, TYPE};
+use super::{Doing, Provider, TYPE, Words};
+use crate::mesos::AgentId;
 
 /// How long a status waits for its acknowledgement before it is said again (src/slave/constants.hpp); it doubles each time.
 const FIRST_REPEAT: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub(super) enum End {
 /// A subscription.
 pub(super) struct Session<'a> {
     pub(super) provider: &'a Provider,
+    /// The agent that it is with.
+    pub(super) agent: AgentId,
     pub(super) caller: Caller,
     pub(super) state: State,
     /// The version of what the agent was told last that there is.
@@ -55,6 +58,8 @@ impl<'a> Session<'a> {
                 finish(&mut state, uuid, outcome)?;
             }
         }
+        // Before anything is offered: an operator may have given our disks to another agent.
+        provider.give_up_lost(&agent, &mut state).await?;
         let info = ResourceProviderInfo {
             id,
             attributes: Vec::new(),
@@ -63,11 +68,12 @@ impl<'a> Session<'a> {
             default_reservations: provider.config.reservations(),
         };
         let (caller, events) = subscribe(&provider.agent, info, provider.config.format).await?;
-        let registration = Registration { agent, name: name.clone(), provider: caller.id().value.clone(), gone: false };
+        let registration =
+            Registration { agent: agent.clone(), name: name.clone(), provider: caller.id().value.clone(), gone: false };
         tracing::info!(provider = registration.provider, agent = %registration.agent, "Mesos' agent takes this provider");
         state.register(registration)?;
         provider.resume(&state, doing);
-        let mut session = Self { provider, caller, state, version: Uuid::new_v4(), repeats: BTreeMap::new() };
+        let mut session = Self { provider, agent, caller, state, version: Uuid::new_v4(), repeats: BTreeMap::new() };
         session.measure().await;
         session.tell().await?;
         // What was said before may not have been heard.
@@ -81,8 +87,8 @@ impl<'a> Session<'a> {
     }
 
     /// Does what the agent says until the subscription ends.
-    pub(super) async fn run(&mut self, mut events: Events, doing: &mut Doing) -> End {
-        let mut publishing = JoinSet::new();
+    pub(super) async fn run(&mut self, mut events: Events, doing: &mut Doing, words: &mut Words) -> End {
+        let (mut publishing, mut adopting) = (JoinSet::new(), JoinSet::new());
         let mut look = tokio::time::interval_at(Instant::now() + self.provider.look_every, self.provider.look_every);
         loop {
             let due = self.repeats.values().map(|(at, _)| *at).min().unwrap_or_else(|| Instant::now() + LONGEST_REPEAT);
@@ -98,8 +104,18 @@ impl<'a> Session<'a> {
                 },
                 Some((uuid, outcome)) = doing.next() => self.finished(uuid, outcome).await,
                 () = tokio::time::sleep_until(due) => self.repeat().await,
-                _ = look.tick() => {
-                    if self.measure().await { self.tell().await } else { Ok(()) }
+                _ = look.tick() => self.look().await,
+                Some(word) = words.recv() => {
+                    self.hear(word, &mut adopting);
+                    Ok(())
+                }
+                Some(Ok((word, looked))) = adopting.join_next() => {
+                    let adopted = match looked {
+                        Ok(adoptable) => self.adopt(adoptable).await,
+                        Err(error) => Err(error),
+                    };
+                    word.answer(adopted);
+                    Ok(())
                 }
                 Some(_) = publishing.join_next() => Ok(()),
             };
@@ -107,6 +123,15 @@ impl<'a> Session<'a> {
                 return End::Lost(error);
             }
         }
+    }
+
+    /// Compares what is offered with what there is.
+    async fn look(&mut self) -> Result<()> {
+        let given_up = self.provider.give_up_lost(&self.agent, &mut self.state).await.unwrap_or_else(|error| {
+            tracing::warn!(error = error.chain(), "could not find out whether other agents offer the same disks");
+            false
+        });
+        if self.measure().await || given_up { self.tell().await } else { Ok(()) }
     }
 
     /// Takes one event. Whether the provider was given up.
@@ -233,7 +258,7 @@ impl<'a> Session<'a> {
     }
 
     /// Tells the agent all that there is, under a new version.
-    async fn tell(&mut self) -> Result<()> {
+    pub(super) async fn tell(&mut self) -> Result<()> {
         self.version = Uuid::new_v4();
         let update = call::UpdateState {
             operations: self.state.operations().map(|(_, operation)| operation.clone()).collect(),

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::format::Stored;
-use super::resource::{Conversion, Totals, disk_id};
+use super::resource::{Conversion, Totals, disk_id, source};
+use super::rivals::ADOPTED;
 use crate::driver::Context;
 use crate::ledger::{Batch, Ledger, Section};
 use crate::mesos::AgentId;
@@ -47,6 +48,15 @@ pub(super) struct DiskEntry {
     pub(super) access: Access,
     /// As it is offered, allocated to nobody.
     pub(super) resource: Stored<Resource>,
+}
+
+impl DiskEntry {
+    /// When an operator had it offered here, in seconds since 1970; 0 for one that was made here.
+    pub(super) fn adopted_at(&self) -> u64 {
+        let labels = source(&self.resource.0).and_then(|source| source.metadata.as_ref()).map(|metadata| &metadata.labels);
+        let label = labels.into_iter().flatten().find(|label| label.key == ADOPTED);
+        label.and_then(|label| label.value.as_ref()?.parse().ok()).unwrap_or(0)
+    }
 }
 
 /// Everything of one provider.
@@ -102,6 +112,31 @@ impl State {
 
     pub(super) fn disks(&self) -> impl Iterator<Item = &DiskEntry> {
         self.disks.values()
+    }
+
+    pub(super) fn disks_by_id(&self) -> impl Iterator<Item = (&str, &DiskEntry)> {
+        self.disks.iter().map(|(id, disk)| (id.as_str(), disk))
+    }
+
+    /// Adds a disk that was there before.
+    pub(super) fn add_disk(&mut self, id: &str, entry: DiskEntry) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.put(Section::Disks, id, &entry)?;
+        self.write(&batch)?;
+        self.totals.add(&entry.resource.0);
+        self.disks.insert(id.to_owned(), entry);
+        Ok(())
+    }
+
+    /// Forgets a disk, whose volume stays.
+    pub(super) fn remove_disk(&mut self, id: &str) -> Result<()> {
+        let Some(entry) = self.disks.get(id) else { return Ok(()) };
+        let mut batch = Batch::default();
+        batch.remove(Section::Disks, id);
+        self.write(&batch)?;
+        self.totals.subtract(&entry.resource.0)?;
+        self.disks.remove(id);
+        Ok(())
     }
 
     pub(super) fn operation(&self, uuid: Uuid) -> Option<&Operation> {
