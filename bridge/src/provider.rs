@@ -19,9 +19,11 @@
 
 mod adopt;
 pub mod config;
+mod disks;
 mod format;
 mod publish;
 mod record;
+mod report;
 mod resource;
 mod rivals;
 mod session;
@@ -117,6 +119,19 @@ impl Doing {
     fn end(&mut self, uuid: Uuid, outcome: Result<Outcome>) {
         if self.uuids.insert(uuid) {
             self.tasks.spawn(std::future::ready((uuid, outcome)));
+        }
+    }
+
+    /// One that has ended already.
+    fn ended(&mut self) -> Option<(Uuid, Result<Outcome>)> {
+        loop {
+            match self.tasks.try_join_next()? {
+                Ok((uuid, outcome)) => {
+                    self.uuids.remove(&uuid);
+                    return Some((uuid, outcome));
+                }
+                Err(error) => tracing::error!(%error, "the work of an operation panicked"),
+            }
         }
     }
 

@@ -17,11 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Provider;
+use super::disks::DiskEntry;
 use super::format::Stored;
 use super::resource::{mebibytes, size};
 use super::rivals::{ADOPTED, Rivals};
 use super::session::Session;
-use super::state::DiskEntry;
 use crate::ledger::Made;
 use crate::lifecycle::Lifecycle;
 

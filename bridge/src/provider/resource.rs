@@ -204,7 +204,7 @@ fn is_divisible(resource: &Resource) -> bool {
 /// Whether both are the same in everything but how much there is.
 fn is_alike(one: &Resource, other: &Resource) -> bool {
     let shape = |resource: &Resource| Resource { scalar: None, ..resource.clone() };
-    shape(one) == shape(other)
+    disk_id(one) == disk_id(other) && shape(one) == shape(other)
 }
 
 fn unallocated(resource: &Resource) -> Resource {

@@ -2,8 +2,10 @@
 //!
 //! Each provider looks at what the master lists of all agents. Of two that offer one disk the one gives it up whose word on it is the
 //! older one: disks that were adopted bear the time of that as a label, which all see, and the ids of agents decide between equals. So one
-//! gives it up and the other does not, whoever looks first. And a disk that another node has attached is that one's.
+//! gives it up and the other does not, whoever looks first. A disk that this node has attached is not given up: nobody else can use it.
+//! One that was adopted and that another node has by now is that one's; so is any where there is no master to be asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_volume::{Deadline, Error, Result};
@@ -63,26 +65,52 @@ fn successor<'a>(view: &'a MasterView, own: &AgentId, id: &'a str, adopted: u64)
     offers(view, id).filter(|(agent, _)| *agent != own).find(|(agent, at)| (*at, *agent) > (adopted, own)).map(|(agent, _)| agent)
 }
 
+/// Who else has volumes, and who offers them.
+#[derive(Debug)]
+pub(super) struct Around {
+    attached: BTreeMap<String, Vec<String>>,
+    others: Option<MasterView>,
+}
+
 impl Provider {
-    /// Gives up the disks that are another agent's by now. Whether there were any. An error when that could not be found out.
-    pub(super) async fn give_up_lost(&self, agent: &AgentId, state: &mut State) -> Result<bool> {
+    /// Looks who else offers the disks of `state`, or has them. Nothing when there are none.
+    pub(super) fn look_around(
+        &self,
+        agent: &AgentId,
+        state: &State,
+    ) -> Option<impl Future<Output = Result<Around>> + Send + use<>> {
         let disks: Vec<(String, u64)> = state.disks_by_id().map(|(id, disk)| (id.to_owned(), disk.adopted_at())).collect();
-        if disks.is_empty() {
-            return Ok(false);
-        }
+        let (rivals, driver, agent) = (self.rivals(agent), self.lifecycle.driver().clone(), agent.clone());
+        let look = async move {
+            let others = match rivals {
+                Some(rivals) => Some(rivals.master.view().await?),
+                None => None,
+            };
+            // Listing all volumes is a lot to ask for of a storage system: only when something depends on it.
+            let is_doubtful = |(id, adopted): &(String, u64)| {
+                *adopted > 0 || others.as_ref().is_none_or(|view| successor(view, &agent, id, *adopted).is_some())
+            };
+            let attached = if disks.iter().any(is_doubtful) { attached(&driver).await? } else { BTreeMap::new() };
+            Ok(Around { attached, others })
+        };
+        (!state.is_without_disks()).then_some(look)
+    }
+
+    /// Gives up the disks that are another agent's by now. Whether there were any.
+    pub(super) fn give_up_lost(&self, agent: &AgentId, state: &mut State, around: &Around) -> Result<bool> {
         let mut lost: Vec<(String, String)> = Vec::new();
-        if let Some(rivals) = self.rivals(agent) {
-            let view = rivals.master.view().await?;
-            lost.extend(disks.iter().filter_map(|(id, adopted)| {
-                let agent = successor(&view, &rivals.agent, id, *adopted)?;
-                Some((id.clone(), format!("agent {agent} offers it")))
-            }));
+        for (id, disk) in state.disks_by_id() {
+            let (id, adopted) = (id.to_owned(), disk.adopted_at());
+            let nodes = around.attached.get(&id).map(Vec::as_slice).unwrap_or_default();
+            if nodes.contains(&self.lifecycle.driver().node_id) {
+                continue;
+            }
+            if let Some(other) = around.others.as_ref().and_then(|view| successor(view, agent, &id, adopted)) {
+                lost.push((id.clone(), format!("agent {other} offers it")));
+            } else if let Some(node) = nodes.first().filter(|_| adopted > 0 || around.others.is_none()) {
+                lost.push((id, format!("node {node} has it")));
+            }
         }
-        let elsewhere = attached_elsewhere(self.lifecycle.driver()).await?;
-        lost.extend(disks.iter().filter_map(|(id, _)| {
-            let node = elsewhere.iter().find(|(volume, _)| volume == id).map(|(_, node)| node)?;
-            Some((id.clone(), format!("node {node} has it")))
-        }));
         for (id, why) in &lost {
             tracing::error!(volume = id, why, "this disk is another agent's by now; it is not offered here any more");
             state.remove_disk(id)?;
@@ -96,25 +124,17 @@ impl Provider {
     }
 }
 
-/// The volumes that another node has and this one has not, with that node. None for a driver that cannot tell.
-async fn attached_elsewhere(driver: &Driver) -> Result<Vec<(String, String)>> {
+/// The nodes that have volumes. None for a driver that cannot tell.
+async fn attached(driver: &Driver) -> Result<BTreeMap<String, Vec<String>>> {
     if !driver.can.list_nodes || !driver.can.attach {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     let listed = driver.list(Deadline::after(LOOK)).await?;
-    let of = |entry: hawser_proto::csi::list_volumes_response::Entry| {
-        let mut nodes = entry.status?.published_node_ids;
-        if nodes.contains(&driver.node_id) {
-            return None;
-        }
-        Some((entry.volume?.volume_id, nodes.pop()?))
-    };
-    Ok(listed.into_iter().filter_map(of).collect())
+    Ok(listed.into_iter().filter_map(|entry| Some((entry.volume?.volume_id, entry.status?.published_node_ids))).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::SystemTime;
 
     use super::*;

@@ -3,23 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hawser_proto::mesos::v1::resource_provider::Event;
 use hawser_proto::mesos::v1::resource_provider::event::{self, ApplyOperation};
-use hawser_proto::mesos::v1::resource_provider::{Call, Event, call};
 use hawser_proto::mesos::v1::{Operation, OperationState, ResourceProviderId, ResourceProviderInfo};
 use hawser_volume::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::report::{FIRST_REPEAT, LONGEST_REPEAT};
+use super::rivals::Around;
 use super::state::{Outcome, Registration, State, is_pending, message_of, uuid_of};
 use super::stream::{Caller, Events, subscribe};
-use super::work::Work;
+use super::work::{Slow, Work};
 use super::{Doing, Provider, TYPE, Words};
 use crate::mesos::AgentId;
 
-/// How long a status waits for its acknowledgement before it is said again (src/slave/constants.hpp); it doubles each time.
-const FIRST_REPEAT: Duration = Duration::from_secs(10);
-const LONGEST_REPEAT: Duration = Duration::from_secs(600);
+/// How many events that have arrived together are taken together.
+const BURST: usize = 1000;
 
 /// How a subscription ended.
 #[derive(Debug)]
@@ -38,9 +39,18 @@ pub(super) struct Session<'a> {
     pub(super) caller: Caller,
     pub(super) state: State,
     /// The version of what the agent was told last that there is.
-    version: Uuid,
+    pub(super) version: Uuid,
     /// When each status that is not acknowledged is said again, and after which pause.
-    repeats: BTreeMap<Uuid, (Instant, Duration)>,
+    pub(super) repeats: BTreeMap<Uuid, (Instant, Duration)>,
+    /// What is done once everything is in the ledger.
+    next: Vec<Step>,
+}
+
+/// What follows from an event.
+enum Step {
+    Start(Uuid, Slow),
+    Say(Uuid),
+    Tell,
 }
 
 impl<'a> Session<'a> {
@@ -56,10 +66,14 @@ impl<'a> Session<'a> {
             provider.resume(&state, doing);
             while let Some((uuid, outcome)) = doing.next().await {
                 finish(&mut state, uuid, outcome)?;
+                state.flush()?;
             }
         }
         // Before anything is offered: an operator may have given our disks to another agent.
-        provider.give_up_lost(&agent, &mut state).await?;
+        if let Some(look) = provider.look_around(&agent, &state) {
+            let around = look.await?;
+            provider.give_up_lost(&agent, &mut state, &around)?;
+        }
         let info = ResourceProviderInfo {
             id,
             attributes: Vec::new(),
@@ -73,7 +87,8 @@ impl<'a> Session<'a> {
         tracing::info!(provider = registration.provider, agent = %registration.agent, "Mesos' agent takes this provider");
         state.register(registration)?;
         provider.resume(&state, doing);
-        let mut session = Self { provider, agent, caller, state, version: Uuid::new_v4(), repeats: BTreeMap::new() };
+        let mut session =
+            Self { provider, agent, caller, state, version: Uuid::new_v4(), repeats: BTreeMap::new(), next: Vec::new() };
         session.measure().await;
         session.tell().await?;
         // What was said before may not have been heard.
@@ -88,13 +103,13 @@ impl<'a> Session<'a> {
 
     /// Does what the agent says until the subscription ends.
     pub(super) async fn run(&mut self, mut events: Events, doing: &mut Doing, words: &mut Words) -> End {
-        let (mut publishing, mut adopting) = (JoinSet::new(), JoinSet::new());
+        let (mut publishing, mut adopting, mut looking) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let mut look = tokio::time::interval_at(Instant::now() + self.provider.look_every, self.provider.look_every);
         loop {
             let due = self.repeats.values().map(|(at, _)| *at).min().unwrap_or_else(|| Instant::now() + LONGEST_REPEAT);
             let step = tokio::select! {
                 event = events.next() => match event {
-                    Ok(Some(event)) => match self.take(event, doing, &mut publishing).await {
+                    Ok(Some(event)) => match self.take_all(event, &mut events, doing, &mut publishing).await {
                         Ok(true) => return End::TornDown,
                         Ok(false) => Ok(()),
                         Err(error) => Err(error),
@@ -102,9 +117,16 @@ impl<'a> Session<'a> {
                     Ok(None) => Err(Error::unavailable("the agent ended the subscription")),
                     Err(error) => Err(error),
                 },
-                Some((uuid, outcome)) = doing.next() => self.finished(uuid, outcome).await,
+                Some((uuid, outcome)) = doing.next() => self.finished(uuid, outcome, doing).await,
                 () = tokio::time::sleep_until(due) => self.repeat().await,
-                _ = look.tick() => self.look().await,
+                _ = look.tick() => {
+                    // Nothing waits for a storage system or a master that does not answer.
+                    if looking.is_empty() {
+                        looking.extend(self.provider.look_around(&self.agent, &self.state));
+                    }
+                    if self.measure().await { self.tell().await } else { Ok(()) }
+                }
+                Some(Ok(around)) = looking.join_next() => self.compare(around).await,
                 Some(word) = words.recv() => {
                     self.hear(word, &mut adopting);
                     Ok(())
@@ -125,22 +147,68 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Compares what is offered with what there is.
-    async fn look(&mut self) -> Result<()> {
-        let given_up = self.provider.give_up_lost(&self.agent, &mut self.state).await.unwrap_or_else(|error| {
-            tracing::warn!(error = error.chain(), "could not find out whether other agents offer the same disks");
-            false
-        });
-        if self.measure().await || given_up { self.tell().await } else { Ok(()) }
+    /// Gives up what others offer by now.
+    async fn compare(&mut self, around: Result<Around>) -> Result<()> {
+        match around {
+            Ok(around) => match self.provider.give_up_lost(&self.agent, &mut self.state, &around)? {
+                true => self.tell().await,
+                false => Ok(()),
+            },
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "could not find out whether other agents offer the same disks");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes an event, and those that arrived with it: they share one flush of the ledger. Whether the provider was given up.
+    async fn take_all(
+        &mut self,
+        first: Event,
+        events: &mut Events,
+        doing: &mut Doing,
+        publishing: &mut JoinSet<()>,
+    ) -> Result<bool> {
+        let mut next = Some(first);
+        for _ in 0..BURST {
+            let Some(event) = next else { break };
+            if self.take(event, publishing).await? {
+                return Ok(true);
+            }
+            next = events.arrived()?;
+        }
+        if let Some(event) = next
+            && self.take(event, publishing).await?
+        {
+            return Ok(true);
+        }
+        self.go_on(doing).await.map(|()| false)
+    }
+
+    /// Writes down what was changed, and then does what follows from it.
+    async fn go_on(&mut self, doing: &mut Doing) -> Result<()> {
+        self.state.flush()?;
+        for step in std::mem::take(&mut self.next) {
+            match step {
+                Step::Start(uuid, work) => doing.start(uuid, work, &self.provider.lifecycle),
+                Step::Say(uuid) => {
+                    if let Some(operation) = self.state.operation(uuid).cloned() {
+                        self.say(uuid, &operation).await?;
+                    }
+                }
+                Step::Tell => self.tell().await?,
+            }
+        }
+        Ok(())
     }
 
     /// Takes one event. Whether the provider was given up.
-    async fn take(&mut self, event: Event, doing: &mut Doing, publishing: &mut JoinSet<()>) -> Result<bool> {
+    async fn take(&mut self, event: Event, publishing: &mut JoinSet<()>) -> Result<bool> {
         let lacks = || Error::unavailable(format!("the agent says {} without what it is about", event.r#type().as_str_name()));
         match event.r#type() {
             event::Type::ApplyOperation => {
                 let apply = event.apply_operation.clone().ok_or_else(lacks)?;
-                self.apply(apply, doing).await?;
+                self.apply(apply)?;
             }
             event::Type::PublishResources => {
                 let publish = event.publish_resources.clone().ok_or_else(lacks)?;
@@ -149,7 +217,7 @@ impl<'a> Session<'a> {
             event::Type::AcknowledgeOperationStatus => {
                 let acknowledged = event.acknowledge_operation_status.as_ref().ok_or_else(lacks)?;
                 let uuid = uuid_of(&acknowledged.operation_uuid)?;
-                self.state.acknowledge(uuid, &acknowledged.status_uuid.value)?;
+                self.state.acknowledge(uuid, &acknowledged.status_uuid.value);
                 if self.state.operation(uuid).is_none() {
                     self.repeats.remove(&uuid);
                 }
@@ -169,7 +237,7 @@ impl<'a> Session<'a> {
         Ok(false)
     }
 
-    async fn apply(&mut self, apply: ApplyOperation, doing: &mut Doing) -> Result<()> {
+    fn apply(&mut self, apply: ApplyOperation) -> Result<()> {
         let uuid = uuid_of(&apply.operation_uuid)?;
         if self.state.operation(uuid).is_some() {
             return Ok(());
@@ -186,8 +254,9 @@ impl<'a> Session<'a> {
         if uuid_of(&apply.resource_version_uuid)? != self.version {
             // The agent asked before it heard what there is now (`applyOperation`, storage/provider.cpp).
             let why = "what the provider has changed in between; the operation was not begun".to_owned();
-            let operation = self.state.drop_operation(uuid, operation, why)?;
-            return self.say(uuid, &operation).await;
+            self.state.drop_operation(uuid, operation, why)?;
+            self.next.push(Step::Say(uuid));
+            return Ok(());
         }
         match self.provider.work(&self.state, uuid, &operation.info) {
             Work::Done(outcome) => {
@@ -197,76 +266,28 @@ impl<'a> Session<'a> {
                 let is_done_already = operation.info.create_disk.is_none() && operation.info.destroy_disk.is_none();
                 if has_failed && is_done_already {
                     // Agent and master believe that it was done.
-                    self.tell().await?;
+                    self.next.push(Step::Tell);
                 }
-                self.say(uuid, &operation).await
+                self.next.push(Step::Say(uuid));
             }
             Work::Slow(work) => {
                 self.state.begin(uuid, operation)?;
-                doing.start(uuid, work, &self.provider.lifecycle);
-                Ok(())
-            }
-        }
-    }
-
-    async fn finished(&mut self, uuid: Uuid, outcome: Result<Outcome>) -> Result<()> {
-        match finish(&mut self.state, uuid, outcome)? {
-            Some(operation) => self.say(uuid, &operation).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Says that an operation that nobody knows was dropped. Not repeated, as it is on nobody's record.
-    async fn reconcile(&mut self, uuid: Uuid) -> Result<()> {
-        if self.state.operation(uuid).is_some() {
-            return Ok(());
-        }
-        let mut status = self.state.status(&Default::default(), OperationState::OperationDropped, None, Vec::new());
-        status.uuid = None;
-        let update = call::UpdateOperationStatus {
-            framework_id: None,
-            status: status.clone(),
-            latest_status: Some(status),
-            operation_uuid: message_of(uuid),
-        };
-        self.caller.call(update_status(update)).await
-    }
-
-    /// Says how an operation ended, and will say so again until that is acknowledged.
-    async fn say(&mut self, uuid: Uuid, operation: &Operation) -> Result<()> {
-        let pause = self.repeats.get(&uuid).map_or(FIRST_REPEAT, |(_, pause)| (*pause * 2).min(LONGEST_REPEAT));
-        self.repeats.insert(uuid, (Instant::now() + pause, pause));
-        let update = call::UpdateOperationStatus {
-            framework_id: operation.framework_id.clone(),
-            status: operation.latest_status.clone(),
-            latest_status: Some(operation.latest_status.clone()),
-            operation_uuid: operation.uuid.clone(),
-        };
-        self.caller.call(update_status(update)).await
-    }
-
-    async fn repeat(&mut self) -> Result<()> {
-        let now = Instant::now();
-        let due: Vec<Uuid> = self.repeats.iter().filter(|(_, (at, _))| *at <= now).map(|(uuid, _)| *uuid).collect();
-        for uuid in due {
-            match self.state.operation(uuid).cloned() {
-                Some(operation) => self.say(uuid, &operation).await?,
-                None => drop(self.repeats.remove(&uuid)),
+                self.next.push(Step::Start(uuid, work));
             }
         }
         Ok(())
     }
 
-    /// Tells the agent all that there is, under a new version.
-    pub(super) async fn tell(&mut self) -> Result<()> {
-        self.version = Uuid::new_v4();
-        let update = call::UpdateState {
-            operations: self.state.operations().map(|(_, operation)| operation.clone()).collect(),
-            resources: self.state.totals().all().to_vec(),
-            resource_version_uuid: message_of(self.version),
-        };
-        let call = Call { r#type: Some(call::Type::UpdateState.into()), update_state: Some(update), ..Call::default() };
-        self.caller.call(call).await
+    /// Takes the end of an operation, and those of others that have ended meanwhile.
+    async fn finished(&mut self, uuid: Uuid, outcome: Result<Outcome>, doing: &mut Doing) -> Result<()> {
+        let mut ended = Some((uuid, outcome));
+        while let Some((uuid, outcome)) = ended {
+            if finish(&mut self.state, uuid, outcome)? {
+                self.next.push(Step::Say(uuid));
+            }
+            ended = doing.ended();
+        }
+        self.go_on(doing).await
     }
 
     fn tear_down(&mut self) -> Result<()> {
@@ -279,14 +300,10 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Notes how the work of an operation ended; nothing for one that is on no record.
-fn finish(state: &mut State, uuid: Uuid, outcome: Result<Outcome>) -> Result<Option<Operation>> {
+/// Notes how the work of an operation ended. Whether it is on record.
+fn finish(state: &mut State, uuid: Uuid, outcome: Result<Outcome>) -> Result<bool> {
     match state.operation(uuid).filter(|operation| is_pending(operation)).cloned() {
-        Some(operation) => state.finish(uuid, operation, outcome).map(Some),
-        None => Ok(None),
+        Some(operation) => state.finish(uuid, operation, outcome).map(|_| true),
+        None => Ok(false),
     }
-}
-
-fn update_status(update: call::UpdateOperationStatus) -> Call {
-    Call { r#type: Some(call::Type::UpdateOperationStatus.into()), update_operation_status: Some(update), ..Call::default() }
 }

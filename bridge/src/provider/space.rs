@@ -9,9 +9,10 @@ use hawser_volume::{Bytes, Deadline, Result};
 
 use super::Provider;
 use super::config::Pool;
+use super::disks::DiskEntry;
 use super::resource::{mebibytes, size, source};
 use super::session::Session;
-use super::state::{DiskEntry, is_pending};
+use super::state::is_pending;
 
 /// How long the storage may take to say what is free.
 const CAPACITY: Duration = Duration::from_secs(20);

@@ -63,11 +63,16 @@ pub(super) async fn subscribe(agent: &Agent, info: ResourceProviderInfo, format:
 }
 
 impl Events {
+    /// The next event, if all of it has arrived already.
+    pub(super) fn arrived(&mut self) -> Result<Option<Event>> {
+        self.records.next()?.map(|record| self.format.decode(&record)).transpose()
+    }
+
     /// The next event; nothing when the agent has ended the subscription.
     pub(super) async fn next(&mut self) -> Result<Option<Event>> {
         loop {
-            if let Some(record) = self.records.next()? {
-                return self.format.decode(&record).map(Some);
+            if let Some(event) = self.arrived()? {
+                return Ok(Some(event));
             }
             let piece = self.answer.chunk().await;
             match piece.map_err(|error| Error::unavailable("hear the agent").caused_by(error.without_url()))? {

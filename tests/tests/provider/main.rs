@@ -5,6 +5,8 @@
 mod adopt;
 mod hazards;
 mod kills;
+mod load;
+mod slrp;
 
 use hawser_tests::cluster::{Cluster, Way};
 use hawser_tests::mesos::{Container, Framework, disk_of, is_disk, persistent};
