@@ -72,7 +72,7 @@ impl State {
 
     /// Whether the disk is being destroyed.
     pub(super) fn is_going(&self, id: &str) -> bool {
-        self.operations.values().any(|operation| {
+        self.operations().any(|(_, operation)| {
             let source = operation.info.destroy_disk.as_ref().map(|destroy| &destroy.source);
             is_pending(operation) && source.and_then(disk_id) == Some(id)
         })

@@ -27,15 +27,23 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start() -> Self {
-        Self::start_with("1GiB").await
+        Self::start_with("1GiB", "1s").await
     }
 
-    /// The same with so much space.
-    pub(super) async fn start_with(capacity: &str) -> Self {
+    /// The same with so much space, and a look at everything as often.
+    pub(super) async fn start_with(capacity: &str, every: &str) -> Self {
         let (ground, workspace) = (Footing::of(Ground::Xfs), Workspace::new());
         let agent = FakeAgent::start("A-S0", workspace.path()).await;
         let address = format!("mesos-agent: {}", agent.url());
-        let keys = [address.as_str(), "grace: 1s", "reconcile-every: 1s", "provider:", "  format: json", "  pools:", "    fast:"];
+        let keys = [
+            address.as_str(),
+            "grace: 1s",
+            &format!("reconcile-every: {every}"),
+            "provider:",
+            "  format: json",
+            "  pools:",
+            "    fast:",
+        ];
         let mut bridges = Agents::new(ground.path(), &[&keys[..], &[&format!("      capacity: {capacity}")]].concat());
         bridges.start(BRIDGE).await;
         Self { agent, bridges, _ground: ground, _workspace: workspace }

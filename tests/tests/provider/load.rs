@@ -43,7 +43,7 @@ fn memory(stage: &Stage, key: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_operations_at_once_all_end_and_none_is_forgotten() {
     let count = std::env::var(VARIABLE).map_or(OPERATIONS, |text| text.parse().unwrap());
-    let stage = Stage::start_with("100GiB").await;
+    let stage = Stage::start_with("100GiB", "1m").await;
     let (_, state) = stage.subscribed().await;
     let (idle, alone) = (memory(&stage, "VmRSS"), by_the_driver(&stage, count).await);
     let space = &state["resources"][0];
