@@ -107,20 +107,22 @@ impl ScaleIo {
         })
     }
 
-    /// A number that is given again tells no volume from the one before: the mounts of that one have to go first.
+    /// A number that is given again tells no volume from the one before: what still shows that one has to go first.
     fn check_number(&self, volume: &VolumeId, device: &Device) -> Result<()> {
         let Some(before) = self.notes.owner(&Trace::Number(device.number))?.filter(|before| before != volume.native()) else {
             return Ok(());
         };
-        let table = self.host.mounts()?;
-        let left = table.entries().iter().find(|entry| entry.device == device.number || entry.source == device.path);
-        left.map_or(Ok(()), |entry| {
-            Err(Error::precondition(format!(
-                "{} was volume {before} before, which is gone and still mounted at {}; unmount that before volume {volume} is used here",
-                device.path.display(),
-                entry.mount_point.display()
-            )))
-        })
+        let before = VolumeId::new(self.name.clone(), before)?;
+        for entry in self.host.mounts()?.entries() {
+            if self.shows(entry, &before)? && self.host.is_severed(entry)? {
+                return Err(Error::precondition(format!(
+                    "{} was volume {before} before, which is gone and still mounted at {}; unmount that before volume {volume} is used here",
+                    device.path.display(),
+                    entry.mount_point.display()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,16 @@ use tonic::Code;
 
 use crate::world::{GIB, World};
 
+/// A task that has a raw device open. Who opened it anew would have what has its number by then: that is all that a node in `/dev` has.
+const KEEPER: &str = r#"
+(
+  exec 3<> TARGET
+  until [ -e /run/write ]; do sleep 0.05; done
+  dd if=/dev/zero bs=4096 count=1 conv=fsync 2> /dev/null >&3 && status=0 || status=$?
+  echo "$status" > /run/wrote
+) > /dev/null 2>&1 &
+"#;
+
 /// The array takes it away by force, and gives it back, or another one, under the same name and number. The mount that was is found and
 /// reported, and nothing is written through it; it can be taken off the node, and then the volume is used again.
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +35,9 @@ async fn a_mount_whose_device_is_gone_is_reported_and_leaves_the_node() {
         let (volume, other) = (world.volume(number, GIB), world.volume(number + 100, GIB));
         let disk = world.map(&volume);
         let target = world.up(&volume, &usage).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
-        if !usage.block {
+        if usage.block {
+            world.node.shell(&KEEPER.replace("TARGET", target.to_str().unwrap()));
+        } else {
             world.node.shell(&format!("echo kept > {0}/kept; sync {0}/kept; echo lost > {0}/lost", target.display()));
         }
         world.unmap(&volume);
@@ -56,19 +68,16 @@ async fn a_mount_whose_device_is_gone_is_reported_and_leaves_the_node() {
         world.unmap(&volume);
         // Another one has its place. It is not used there while the old mount would be taken for it.
         assert_eq!(world.map(&other), disk);
-        if !usage.block {
-            let status = world.stage(&other, &usage, Duration::from_secs(20)).await.unwrap_err();
-            assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
-            assert!(status.message().contains("which is gone and still mounted at"), "{status}");
-            notice(status.message());
-        }
+        let status = world.stage(&other, &usage, Duration::from_secs(20)).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+        assert!(status.message().contains("which is gone and still mounted at"), "{status}");
+        notice(status.message());
         let before = (volume.beginning(), other.beginning());
-        let write = if usage.block {
-            format!("dd if=/dev/zero of={} bs=4096 count=1 conv=notrunc,fsync", target.display())
+        if usage.block {
+            world.node.shell("touch /run/write; until [ -s /run/wrote ]; do sleep 0.05; done; [ $(cat /run/wrote) != 0 ]");
         } else {
-            format!("echo more > {0}/more; sync {0}/more", target.display())
-        };
-        world.node.run(["sh", "-euc", &write]).badly();
+            world.node.run(["sh", "-euc", &format!("echo more > {0}/more; sync {0}/more", target.display())]).badly();
+        }
         assert!((volume.beginning(), other.beginning()) == before && other.is_untouched(), "{usage:?}");
         // It is this volume's all the same, also for a process that remembers nothing.
         world.down(&volume).await.unwrap_or_else(|status| panic!("{usage:?}: {status}\n{}", world.tail()));

@@ -6,7 +6,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod cloud;
 mod life;
 mod lost;
+mod takeover;
+mod whole;
 mod world;
 mod wrong;

@@ -108,7 +108,7 @@ async fn a_device_that_is_smaller_than_its_volume_is_left_as_it_is() {
     let larger = Given { context: context("a000000000000001", GUID, 2 * GIB), ..volume.given.clone() };
     for usage in [Usage::mount(), Usage::block()] {
         let result = world.stage(&larger, &usage, LONG).await;
-        world.refused(result, Code::Unavailable, &["has 2 GiB on the array and 1 GiB on this node", "left as it is"]);
+        world.refused(result, Code::Unavailable, &["has 2GiB on the array and 1GiB on this node", "left as it is"]);
     }
     assert!(volume.is_untouched());
     // The array had grown it, and the SDC has not looked yet. One that is larger than the controller said has grown since.
@@ -239,7 +239,7 @@ async fn a_device_that_multipathd_has_taken_is_refused() {
     // What multipathd does: a table of its target over the disk, under a uuid of its own.
     world.node.shell(&format!(
         "modprobe --all dm-mod dm-multipath dm-service-time; dmsetup create mpatha --uuid mpath-{} \
-         --table '0 2097152 multipath 0 0 1 1 service-time 0 1 1 {} 1'",
+         --table '0 2097152 multipath 2 queue_mode bio 0 1 1 service-time 0 1 1 {} 1'",
         volume.native,
         disk.display()
     ));
