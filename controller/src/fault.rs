@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use hawser_host::fault::{Faulty, call_async};
 use hawser_volume::{
-    Capabilities, Deadline, GroupSnapshotId, HostState, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
+    Access, Capabilities, Deadline, GroupSnapshotId, HostState, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId,
+    VolumeId,
 };
 use tokio::time::sleep;
 
@@ -47,6 +48,7 @@ faulty! {
     async fn capacity(&self, query: CapacityQuery) -> Result<Capacity>;
     async fn expand(&self, id: &VolumeId, range: SizeRange, secrets: &Secrets, deadline: Deadline) -> Result<Expanded>;
     async fn modify(&self, id: &VolumeId, parameters: BTreeMap<String, String>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn check(&self, id: &VolumeId, access: &Access) -> Result<()>;
     async fn snapshot(&self, name: &ObjectName, source: &VolumeId, new: NewSnapshot) -> Result<Snapshot>;
     async fn delete_snapshot(&self, id: &SnapshotId, secrets: &Secrets, deadline: Deadline) -> Result<()>;
     async fn get_snapshot(&self, id: &SnapshotId) -> Result<Snapshot>;

@@ -72,6 +72,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
         Err(unsupported(id, "modification"))
     }
 
+    /// Whether this volume can be used so, where its backend's capabilities do not say it of all of its volumes; `Invalid`, saying why, when
+    /// it cannot.
+    async fn check(&self, id: &VolumeId, access: &Access) -> Result<()> {
+        let _ = (id, access);
+        Ok(())
+    }
+
     /// Tells of a change that waits for its turn, until the ticket is dropped. A backend whose storage system allows few changes may
     /// make it together with the one that runs.
     fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {

@@ -301,6 +301,11 @@ pub fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A key with a capital, which is the same key.
+pub fn capitalized(key: &str) -> String {
+    key[..1].to_uppercase() + &key[1..]
+}
+
 /// A map as a message carries it.
 pub fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()

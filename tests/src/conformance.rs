@@ -26,13 +26,14 @@ mod topology;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::MIB;
 use crate::ground::Ground;
 use crate::kernel::may_grow_ext4;
 use crate::plugin::Plugin;
 use crate::settings::{Kind, Settings};
 use crate::usage::Usage;
 
-/// What a case needs of a backend.
+/// What a case needs of a backend, beside what all have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Volumes are used as mounted directories in this run.
@@ -47,14 +48,40 @@ pub enum Need {
     Cut,
     /// Volumes can be snapshotted in groups, at one moment.
     Group,
-    /// The same in no time, whatever is written meanwhile.
-    Reflink,
+    /// A cut of a device is one moment of it, whatever is written meanwhile, and takes no time.
+    Moment,
     /// The copy of a snapshot takes time.
     Copy,
+    /// What a mounted filesystem has not written yet is in a cut of it.
+    Still,
     /// Properties can be changed later.
     Modify,
-    /// Sizes hold, and what is promised is counted.
+    /// Blocks can be set aside for a volume.
+    Thick,
+    /// Sizes hold.
     Sized,
+    /// What is promised is counted, and no more is promised than there is.
+    Counted,
+    /// How much room there is is known.
+    Room,
+    /// A node can see to which node a volume was given, and for what.
+    Granted,
+    /// The storage system can see whether a node has a volume in use.
+    Guarded,
+    /// A volume can be given to a node without the right to write.
+    ReadOnly,
+    /// Many nodes can read at one time.
+    Readers,
+    /// Whether anything was ever written to a volume is known, wherever that was.
+    Traced,
+    /// A node can have any number of volumes, and no more than is configured.
+    Limited,
+    /// No volume can be written by several nodes.
+    Single,
+    /// There is no other place than that of these nodes.
+    Here,
+    /// What volumes hold are files and directories that a test can take away.
+    Kept,
     /// Many nodes can write at one time.
     Shared,
     /// Volumes are directories of this machine.
@@ -78,6 +105,8 @@ pub struct Backend {
     pub block: bool,
     /// What it can do.
     pub has: &'static [Need],
+    /// Cases must need one of these, if there are any: another line has the rest.
+    pub only: &'static [Need],
 }
 
 /// Every backend that the suite is run for.
@@ -89,30 +118,67 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: false,
-            has: &[Mount, Device, Format, Cut, Group, Copy, Modify, Sized, Placed, Measured],
+            has: &[
+                Mount, Device, Format, Cut, Group, Copy, Still, Modify, Thick, Sized, Counted, Room, Granted, Guarded, ReadOnly,
+                Readers, Traced, Limited, Single, Here, Kept, Placed, Measured,
+            ],
+            only: &[],
         },
         Backend {
             name: "image-xfs",
             kind: Kind::Image,
             ground: Ground::Xfs,
             block: false,
-            has: &[Mount, Device, Format, Cut, Group, Reflink, Modify, Sized, Placed, Measured],
+            has: &[
+                Mount, Device, Format, Cut, Group, Moment, Still, Modify, Thick, Sized, Counted, Room, Granted, Guarded,
+                ReadOnly, Readers, Traced, Limited, Single, Here, Kept, Placed, Measured,
+            ],
+            only: &[],
         },
         Backend {
             name: "block",
             kind: Kind::Image,
             ground: Ground::Ext4,
             block: true,
-            has: &[Block, Device, Cut, Group, Copy, Modify, Sized, Placed, Measured],
+            has: &[
+                Block, Device, Cut, Group, Copy, Modify, Thick, Sized, Counted, Room, Granted, Guarded, ReadOnly, Readers,
+                Traced, Limited, Single, Here, Kept, Placed, Measured,
+            ],
+            only: &[],
         },
         Backend {
             name: "directory",
             kind: Kind::Directory,
             ground: Ground::Ext4,
             block: false,
-            has: &[Mount, Shared, Plain, Placed, Measured],
+            has: &[Mount, Shared, Plain, Room, Granted, Guarded, ReadOnly, Readers, Limited, Here, Kept, Placed, Measured],
+            only: &[],
         },
-        Backend { name: "nfs", kind: Kind::Nfs, ground: Ground::Nfs, block: false, has: &[Mount, Shared, Cut] },
+        Backend {
+            name: "nfs",
+            kind: Kind::Nfs,
+            ground: Ground::Nfs,
+            block: false,
+            has: &[Mount, Shared, Cut, Granted, Guarded, ReadOnly, Readers, Limited, Kept],
+            only: &[],
+        },
+        // Its nodes ask nobody, and the storage system asks no node: a device is there or not.
+        Backend {
+            name: "ebs",
+            kind: Kind::Ebs,
+            ground: Ground::Devices,
+            block: false,
+            has: &[Mount, Device, Format, Cut, Moment, Modify, Sized, Placed, Measured],
+            only: &[],
+        },
+        Backend {
+            name: "ebs-block",
+            kind: Kind::Ebs,
+            ground: Ground::Devices,
+            block: true,
+            has: &[Block, Device, Cut, Moment, Modify, Sized, Placed, Measured],
+            only: &[Block],
+        },
     ]
 };
 
@@ -120,12 +186,13 @@ impl Backend {
     /// Starts a plugin of this kind.
     pub async fn start(&self, ground: &std::path::Path) -> Plugin {
         let usage = if self.block { Usage::block() } else { Usage::mount() };
-        Plugin::start(ground, Settings::new(self.kind), usage).await
+        Plugin::start(ground, Settings::new(self.kind), usage).await.with(self.has)
     }
 
     /// Whether `case` can be run here.
     pub fn can_run(&self, case: &Case) -> bool {
-        case.needs.iter().all(|need| self.has.contains(need))
+        let is_meant = self.only.is_empty() || case.needs.iter().any(|need| self.only.contains(need));
+        is_meant && case.needs.iter().all(|need| self.has.contains(need))
     }
 }
 
@@ -182,14 +249,14 @@ pub fn cases() -> Vec<Case> {
     .concat()
 }
 
-/// The size of a volume whose size does not matter.
-const SMALL: i64 = 16 * crate::MIB;
-
-/// The filesystems, each with the smallest size in MiB that it is tested with.
-const FILESYSTEMS: [(&str, i64); 3] = [("ext4", 16), ("xfs", 320), ("btrfs", 128)];
+/// The filesystems, each with the size in bytes of a small volume that it is tested with.
+fn filesystems(plugin: &Plugin) -> impl Iterator<Item = (&'static str, i64)> + use<> {
+    let sizes = plugin.sizes();
+    [("ext4", 16), ("xfs", 320), ("btrfs", 128)].into_iter().map(move |(name, mebibytes)| (name, sizes.fit(mebibytes * MIB)))
+}
 
 /// The filesystems that can be grown here.
-fn growing() -> impl Iterator<Item = (&'static str, i64)> {
+fn growing(plugin: &Plugin) -> impl Iterator<Item = (&'static str, i64)> + use<> {
     let may_grow_ext4 = may_grow_ext4();
-    FILESYSTEMS.into_iter().filter(move |(filesystem, _)| may_grow_ext4 || *filesystem != "ext4")
+    filesystems(plugin).filter(move |(filesystem, _)| may_grow_ext4 || *filesystem != "ext4")
 }

@@ -6,6 +6,7 @@
 //! requests are throttled by action, failed, and their answers lost ([`Chances`], [`Trick`]). boto3 speaks with it as it does
 //! with EC2, and moto is the oracle for the form of the answers (`tests/tests/ec2`).
 
+mod beside;
 mod copies;
 pub mod devices;
 mod http;
@@ -19,12 +20,18 @@ mod volumes;
 mod xml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+pub use beside::Beside;
 pub use model::{Hold, World};
 pub use plugin::Controller;
 pub use trouble::{Chances, Trick};
+
+use crate::storage::Moment;
 
 /// The zones that there are.
 pub const ZONES: [&str; 2] = ["us-east-1a", "us-east-1b"];
@@ -97,7 +104,13 @@ pub struct Ec2 {
 #[derive(Debug)]
 pub(crate) struct State {
     world: Mutex<World>,
+    /// Somebody has asked for a change of the world.
+    changed: Condvar,
+    /// Where the content of volumes and snapshots is, when there are devices.
+    store: OnceLock<PathBuf>,
     trouble: Mutex<trouble::Trouble>,
+    /// Whom to kill, and when.
+    victim: Mutex<Option<(&'static str, Moment, Pid)>>,
     last: Mutex<Option<Heard>>,
 }
 
@@ -113,7 +126,14 @@ impl Ec2 {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let trouble = Mutex::new(trouble::Trouble::new(settings.rate));
-        let state = Arc::new(State { world: Mutex::new(World::new(settings)), trouble, last: Mutex::default() });
+        let state = Arc::new(State {
+            world: Mutex::new(World::new(settings)),
+            changed: Condvar::new(),
+            store: OnceLock::new(),
+            trouble,
+            victim: Mutex::default(),
+            last: Mutex::default(),
+        });
         let server = tokio::spawn(http::serve(listener, Arc::clone(&state)));
         Self { address, state, server }
     }
@@ -138,6 +158,11 @@ impl Ec2 {
         self.state.trouble.lock().unwrap().trick(action, trick);
     }
 
+    /// Kills `process` at this moment of the next request for `action`, which is not answered.
+    pub fn kill_at(&self, action: &'static str, moment: Moment, process: Pid) {
+        *self.state.victim.lock().unwrap() = Some((action, moment, process));
+    }
+
     /// From now on nothing suffers but by order.
     pub fn calm(&self) {
         self.chances(Chances::default(), 1);
@@ -156,6 +181,15 @@ impl Ec2 {
     /// The request that came last.
     pub fn last(&self) -> Heard {
         self.state.last.lock().unwrap().clone().unwrap()
+    }
+}
+
+impl State {
+    /// Kills who is to be killed at this moment; whether there was somebody.
+    fn kill(&self, action: &str, moment: Moment) -> bool {
+        let is_meant = |victim: &mut (&str, Moment, Pid)| (victim.0, victim.1) == (action, moment);
+        let victim = self.victim.lock().unwrap().take_if(is_meant);
+        victim.is_some_and(|(_, _, process)| kill_process(process, Signal::KILL).is_ok())
     }
 }
 

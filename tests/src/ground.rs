@@ -22,6 +22,8 @@ pub enum Ground {
     Xfs,
     /// The export of a server, for a suite that runs in a node of the rig: [`export`].
     Nfs,
+    /// Where a simulated storage system keeps what is on its volumes, for a suite that runs in a node of the rig, where they can be devices.
+    Devices,
 }
 
 /// The variable that names the export of [`Ground::Nfs`], as `server:/path`.
@@ -57,7 +59,8 @@ impl Footing {
         let workspace = Workspace::new();
         let (kind, format): (&str, &[&str]) = match ground {
             Ground::Ext4 => ("ext4", &["-q", "-F"]),
-            Ground::Xfs => ("xfs", &["-q", "-f", "-m", "reflink=1"]),
+            // With reflinks what is cut is one moment, as it is on real ones.
+            Ground::Xfs | Ground::Devices => ("xfs", &["-q", "-f", "-m", "reflink=1"]),
             Ground::Nfs => return Self::of_export(workspace),
         };
         if filesystem_of(workspace.path()) == kind {

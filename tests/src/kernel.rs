@@ -121,6 +121,13 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Whether the kernel mounts a btrfs beside another one of which it is a copy: from Linux 6.7 on.
+pub fn mounts_copies_of_btrfs() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(7))
+}
+
 /// Whether this process may grow a mounted ext4, for which the kernel wants CAP_SYS_RESOURCE; root in a container often has not
 /// got it.
 pub fn may_grow_ext4() -> bool {

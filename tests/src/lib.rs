@@ -46,6 +46,7 @@ pub mod remote;
 pub mod rig;
 pub mod scaleio;
 pub mod settings;
+pub mod storage;
 pub mod story;
 pub mod trial;
 pub mod usage;

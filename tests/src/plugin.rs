@@ -12,11 +12,13 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::binary::{hawser, hawser_with_faults};
 use crate::client::Client;
+use crate::conformance::Need;
 use crate::faults::Faults;
 use crate::kernel::{loops_below, mounts_below};
 use crate::poll::until;
 use crate::process::Process;
-use crate::settings::{Kind, Settings};
+use crate::settings::{Kind, Settings, Sizes};
+use crate::storage::Storage;
 use crate::usage::Usage;
 use crate::workspace::Workspace;
 
@@ -36,7 +38,9 @@ pub struct Plugin {
     settings: Mutex<Settings>,
     usage: Usage,
     program: fn() -> &'static Path,
+    has: &'static [Need],
     workspace: Workspace,
+    storage: Option<Box<dyn Storage>>,
     root: Workspace,
 }
 
@@ -52,13 +56,17 @@ impl Plugin {
     }
 
     async fn start_program(program: fn() -> &'static Path, ground: &Path, settings: Settings, usage: Usage) -> Self {
+        let root = Workspace::within(ground);
+        let storage = settings.kind.storage(ground);
         let plugin = Self {
             processes: AsyncMutex::default(),
             settings: Mutex::new(settings),
             usage,
             program,
+            has: &[],
             workspace: Workspace::new(),
-            root: Workspace::within(ground),
+            storage,
+            root,
         };
         plugin.start_node(NODE_A).await;
         plugin
@@ -67,6 +75,33 @@ impl Plugin {
     /// How its volumes are used unless a case is about another usage.
     pub fn usage(&self) -> Usage {
         self.usage.clone()
+    }
+
+    /// The sizes that its volumes can have.
+    pub fn sizes(&self) -> Sizes {
+        self.settings().kind.sizes()
+    }
+
+    /// The size of a volume whose size does not matter.
+    pub fn small(&self) -> i64 {
+        self.sizes().small
+    }
+
+    /// The same, known to have these abilities.
+    #[must_use]
+    pub fn with(mut self, has: &'static [Need]) -> Self {
+        self.has = has;
+        self
+    }
+
+    /// Whether its backend has an ability, by the suite's own line of it.
+    pub fn has(&self, need: Need) -> bool {
+        self.has.contains(&need)
+    }
+
+    /// A parameter that can be changed later, with its default and another value.
+    pub fn change(&self) -> [&'static str; 3] {
+        self.settings().kind.change().expect("the backend can change nothing")
     }
 
     /// The directory of the case.
@@ -87,7 +122,12 @@ impl Plugin {
     /// The configuration file, written anew.
     pub fn config(&self) -> PathBuf {
         let path = self.workspace().join("config.yaml");
-        fs::write(&path, self.settings().yaml(self.root())).unwrap();
+        let settings = self.settings();
+        let text = match &self.storage {
+            Some(storage) => settings.yaml_of(&storage.yaml()),
+            None => settings.yaml(self.root()),
+        };
+        fs::write(&path, text).unwrap();
         path
     }
 
@@ -98,11 +138,27 @@ impl Plugin {
     /// Starts a node that does not run.
     pub async fn start_node(&self, node: &str) {
         let mut processes = self.processes.lock().await;
-        let (config, socket, log) = (self.config(), self.socket(node), self.workspace().join(format!("{node}.log")));
-        let filter = self.settings().log;
+        let log = self.workspace().join(format!("{node}.log"));
         let mut command = Command::new((self.program)());
         command.env("HAWSER_FAULTS", self.fault_board(node));
-        processes.insert(node.to_owned(), Process::serve(command, &config, node, &socket, &log, filter).await);
+        processes.insert(node.to_owned(), self.process(command, node, &log).await);
+    }
+
+    /// Starts a process that is `node` by `command`.
+    pub async fn process(&self, mut command: Command, node: &str, log: &Path) -> Process {
+        let (config, socket, filter) = (self.config(), self.socket(node), self.settings().log);
+        command.envs(self.storage.iter().flat_map(|storage| storage.environment()));
+        Process::serve(command, &config, &self.node_id(node), &socket, log, filter).await
+    }
+
+    /// The storage system that the test plays; panics if there is none.
+    pub fn storage(&self) -> &dyn Storage {
+        self.storage.as_deref().expect("the backend has no storage system beside it")
+    }
+
+    /// The id of a node, which is what a storage system knows it by.
+    pub fn node_id(&self, node: &str) -> String {
+        self.storage.as_ref().map_or_else(|| node.to_owned(), |storage| storage.node_id(node))
     }
 
     fn fault_board(&self, node: &str) -> PathBuf {
@@ -116,7 +172,7 @@ impl Plugin {
 
     /// A client of a node, with a connection of its own.
     pub fn client(&self, node: &str) -> Client {
-        Client::new(&self.socket(node), node, &self.workspace().join(node))
+        Client::new(&self.socket(node), &self.node_id(node), &self.workspace().join(node))
     }
 
     /// A client of the first node.
@@ -187,7 +243,7 @@ impl Plugin {
     /// Stops every node as an orchestrator does and panics unless each ends well and nothing is left: no mount, no loop device,
     /// no volume, no half-made object, nothing at a target or staging path, no socket.
     pub async fn finish(&self) {
-        if self.settings().kind == Kind::Nfs {
+        if matches!(self.settings().kind, Kind::Nfs | Kind::Ebs) {
             // What is deleted there is removed in the background.
             until("everything to be removed", || self.leftovers().is_empty().then_some(()));
         }
@@ -225,6 +281,7 @@ impl Plugin {
         left.extend(
             loops_below(self.root()).into_iter().map(|bound| format!("{} of {}", bound.device.display(), bound.file.display())),
         );
+        left.extend(self.storage.iter().flat_map(|storage| storage.left()));
         let own = if self.settings().kind == Kind::Nfs { self.root().join(".hawser") } else { self.root().to_owned() };
         for shelf in ["volumes", "snapshots", "groups", "new", "trash"] {
             left.extend(

@@ -3,9 +3,12 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::ground;
+use hawser_volume::Bytes;
 
-/// What a pool's volumes are made of.
+use crate::storage::Storage;
+use crate::{MIB, ec2, ground};
+
+/// What volumes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Sparse files on loop devices.
@@ -14,12 +17,62 @@ pub enum Kind {
     Directory,
     /// Directories below an export of an NFS server.
     Nfs,
+    /// Volumes of a simulated EC2.
+    Ebs,
+}
+
+/// The sizes of volumes that a backend can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// All sizes are multiples of this, in bytes.
+    pub step: i64,
+    /// A size in bytes that does not matter. Its half is a size, too.
+    pub small: i64,
+}
+
+impl Sizes {
+    /// The smallest size that has room for `bytes`.
+    pub fn fit(self, bytes: i64) -> i64 {
+        (bytes + self.step - 1) / self.step * self.step
+    }
+}
+
+/// A size in bytes as messages say it.
+pub fn words(bytes: i64) -> String {
+    Bytes::new(bytes.cast_unsigned()).to_string()
+}
+
+impl Kind {
+    /// The sizes that its volumes can have.
+    pub fn sizes(self) -> Sizes {
+        match self {
+            Kind::Image | Kind::Directory | Kind::Nfs => Sizes { step: 4096, small: 16 * MIB },
+            Kind::Ebs => Sizes { step: 1 << 30, small: 2 << 30 },
+        }
+    }
+
+    /// A parameter that can be changed later, with its default and another value.
+    pub fn change(self) -> Option<[&'static str; 3]> {
+        match self {
+            Kind::Image => Some(["provisioning", "thin", "thick"]),
+            Kind::Ebs => Some(["type", "gp3", "gp2"]),
+            Kind::Directory | Kind::Nfs => None,
+        }
+    }
+
+    /// The storage system that the test has to play, with the content of its volumes within `ground`.
+    pub fn storage(self, ground: &Path) -> Option<Box<dyn Storage>> {
+        match self {
+            Kind::Image | Kind::Directory | Kind::Nfs => None,
+            Kind::Ebs => Some(Box::new(ec2::Beside::start(ground))),
+        }
+    }
 }
 
 /// The keys of the configuration that cases differ in.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What the pool's volumes are made of.
+    /// What the volumes are made of.
     pub kind: Kind,
     /// What all volumes together may have, as written in the file.
     pub capacity: Option<&'static str>,
@@ -41,8 +94,9 @@ impl Settings {
 
     /// The configuration file, for a pool at `root`.
     pub fn yaml(&self, root: &Path) -> String {
-        let mut text = format!("driver:\n  csi-spec-level: \"{}\"\nbackends:\n  local:\n", self.spec_level);
+        let mut text = String::new();
         match self.kind {
+            Kind::Ebs => panic!("its storage knows its lines"),
             Kind::Image => self.local(&mut text, root, "image"),
             Kind::Directory => self.local(&mut text, root, "directory"),
             Kind::Nfs => {
@@ -52,6 +106,12 @@ impl Settings {
                 writeln!(text, "    type: nfs\n    server: {server}\n    path: {export}/{name}").unwrap();
             }
         }
+        self.yaml_of(&text)
+    }
+
+    /// The same for a backend with these lines.
+    pub fn yaml_of(&self, lines: &str) -> String {
+        let mut text = format!("driver:\n  csi-spec-level: \"{}\"\nbackends:\n  local:\n{lines}", self.spec_level);
         if let Some(capacity) = self.capacity {
             writeln!(text, "    capacity: {capacity}").unwrap();
         }

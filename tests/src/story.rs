@@ -14,9 +14,8 @@ use crate::kernel::mount_at;
 use crate::settings::Kind;
 use crate::{Client, Context, MIB, Usage};
 
-/// What mkfs.xfs needs, and a grown one. xfs grows without CAP_SYS_RESOURCE.
-const SIZE: i64 = 320 * MIB;
-const GROWN: i64 = 640 * MIB;
+/// What mkfs.xfs needs. xfs grows without CAP_SYS_RESOURCE.
+const LEAST: i64 = 320 * MIB;
 
 /// What the task writes, and must find again after every crash.
 const LETTER: &[u8] = b"written before the crash";
@@ -114,6 +113,7 @@ impl Story {
             Kind::Image => &[],
             Kind::Directory => panic!("nobody tells the story of a directory"),
             Kind::Nfs => &[Call::Modify, Call::Group, Call::DeleteGroup],
+            Kind::Ebs => &[Call::Group, Call::DeleteGroup],
         };
         Self { kind, calls: CALLS.iter().copied().filter(|call| !lacks.contains(call)).collect() }
     }
@@ -121,6 +121,12 @@ impl Story {
     /// How the volume is used.
     pub fn usage(&self) -> Usage {
         if self.kind == Kind::Nfs { Usage::mount() } else { Usage::mount().filesystem("xfs") }
+    }
+
+    /// What the volume has, and what it has when it was grown.
+    fn sizes(&self) -> (i64, i64) {
+        let size = self.kind.sizes().fit(LEAST);
+        (size, 2 * size)
     }
 
     /// A volume of an export has a place of its own, which is one thing more to claim and to give back.
@@ -167,10 +173,10 @@ impl<'a> Memory<'a> {
 
     /// Makes a call.
     pub async fn perform(&mut self, call: Call, client: &Client) -> Result<(), Status> {
-        let (usage, parameters) = (self.story.usage(), self.story.parameters());
+        let (usage, parameters, (size, grown)) = (self.story.usage(), self.story.parameters(), self.story.sizes());
         match call {
             Call::Create => {
-                let request = csi::CreateVolumeRequest { parameters, ..create_request("story", SIZE, &usage) };
+                let request = csi::CreateVolumeRequest { parameters, ..create_request("story", size, &usage) };
                 self.volume = Some(client.try_create(request).await?);
             }
             Call::Attach => self.context = client.attach(self.volume(), &usage).await?,
@@ -184,22 +190,23 @@ impl<'a> Memory<'a> {
                 self.target = Some(target);
                 self.read_letter(client);
             }
-            Call::Expand => drop(client.expand(&self.id(), exactly(GROWN)).await?),
+            Call::Expand => drop(client.expand(&self.id(), exactly(grown)).await?),
             Call::ExpandNode => {
                 let target = self.target.clone().unwrap();
-                client.expand_here(&self.id(), &target, &usage, GROWN).await?;
+                client.expand_here(&self.id(), &target, &usage, grown).await?;
             }
             Call::Modify => {
+                let [key, _, value] = self.story.kind.change().unwrap();
                 let request = csi::ControllerModifyVolumeRequest {
                     volume_id: self.id(),
-                    mutable_parameters: map([("provisioning", "thick")]),
+                    mutable_parameters: map([(key, value)]),
                     ..Default::default()
                 };
                 client.controller().controller_modify_volume(request).await?;
             }
             Call::Snapshot => self.snapshot = Some(client.snapshot("story-snapshot", &self.id()).await?.snapshot_id),
             Call::Restore => {
-                let request = restore_request("story-restored", GROWN, &usage, self.snapshot.as_ref().unwrap());
+                let request = restore_request("story-restored", grown, &usage, self.snapshot.as_ref().unwrap());
                 let request = csi::CreateVolumeRequest { parameters, ..request };
                 self.restored = Some(client.try_create(request).await?);
             }

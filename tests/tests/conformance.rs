@@ -12,7 +12,7 @@ use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// How long one case may take before it counts as a hang.
-const CASE_MAX: Duration = Duration::from_secs(120);
+const CASE_MAX: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -31,7 +31,12 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
     }
-    remote::too(&arguments, "nfs")
+    let there: Vec<_> = BACKENDS
+        .iter()
+        .map(|backend| (backend.name, backend.ground))
+        .filter(|(_, ground)| remote::is_of_nodes(*ground))
+        .collect();
+    remote::too(&arguments, &there)
 }
 
 fn run(backend: &'static Backend, case: Case, ground: &Path) -> Result<(), Failed> {

@@ -2,7 +2,8 @@
 //! a new root, with the opposite ones. Nothing may be lost, doubled or left over.
 //!
 //! The steps are the program's own list (`hawser_host::step`), so a new one is tried because it is there; a step that no call of
-//! the story reaches fails.
+//! the story reaches fails. Where a storage system does what is asked of it by requests, there are two more moments of each: it has
+//! come, and it is done and nobody has heard of it.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
@@ -17,25 +18,50 @@ use hawser_tests::plugin::NODE_A;
 use hawser_tests::poll::until;
 use hawser_tests::process::Process;
 use hawser_tests::settings::Kind;
+use hawser_tests::storage::Moment;
 use hawser_tests::story::{After, Memory, Story};
 use hawser_tests::{Plugin, Settings, remote, trial};
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 
 /// How long one story may take before it counts as a hang.
-const STORY_MAX: Duration = Duration::from_secs(120);
+const STORY_MAX: Duration = Duration::from_secs(300);
 
-/// The program that kills itself at `step`, in place of the plugin's first node.
-async fn mined(plugin: &Plugin, step: Step) -> Process {
-    plugin.kill(NODE_A).await;
-    let mut command = Command::new(hawser_with_faults());
-    command.env("HAWSER_KILL_AT", step.name());
-    let log = plugin.workspace().join("mined.log");
-    Process::serve(command, &plugin.config(), NODE_A, &plugin.socket(NODE_A), &log, "info").await
+/// When the driver is killed.
+#[derive(Debug, Clone, Copy)]
+enum Mine {
+    /// At a step of its own.
+    Step(Step),
+    /// At a request to its storage system.
+    Request(&'static str, Moment),
 }
 
-async fn play(plugin: &Plugin, story: &Story, step: Step, after: After) {
-    let mut process = mined(plugin, step).await;
+impl Mine {
+    fn name(self) -> String {
+        match self {
+            Mine::Step(step) => step.name().to_owned(),
+            Mine::Request(action, Moment::Asked) => format!("{action}-asked"),
+            Mine::Request(action, Moment::Done) => format!("{action}-done"),
+        }
+    }
+}
+
+/// The program that is killed at `mine`, in place of the plugin's first node.
+async fn mined(plugin: &Plugin, mine: Mine) -> Process {
+    plugin.kill(NODE_A).await;
+    let mut command = Command::new(hawser_with_faults());
+    if let Mine::Step(step) = mine {
+        command.env("HAWSER_KILL_AT", step.name());
+    }
+    let process = plugin.process(command, NODE_A, &plugin.workspace().join("mined.log")).await;
+    if let Mine::Request(action, moment) = mine {
+        plugin.storage().kill_at(action, moment, process.id());
+    }
+    process
+}
+
+async fn play(plugin: &Plugin, story: &Story, mine: Mine, after: After) {
+    let mut process = mined(plugin, mine).await;
     let client = plugin.a();
     let mut memory = Memory::new(story);
     let mut interrupted = None;
@@ -52,7 +78,7 @@ async fn play(plugin: &Plugin, story: &Story, step: Step, after: After) {
             break;
         }
     }
-    let interrupted = interrupted.unwrap_or_else(|| panic!("no call of the story reaches the step {}", step.name()));
+    let interrupted = interrupted.unwrap_or_else(|| panic!("no call of the story comes to {}", mine.name()));
     drop(process);
     let client = plugin.restart().await;
     match after {
@@ -68,17 +94,29 @@ async fn play(plugin: &Plugin, story: &Story, step: Step, after: After) {
     plugin.finish().await;
 }
 
-/// The steps of volumes below an export, which no image ever comes to.
+/// The steps of volumes below an export.
 const OF_EXPORTS: &[Step] = &[Step::PathClaimed, Step::ContentMoved, Step::LeavingRecorded, Step::ClaimReleased];
 
-/// The steps of volumes that are devices, and of what only they can.
-const OF_IMAGES: &[Step] = &[
-    Step::DeviceFreed,
-    Step::ImageGrown,
-    Step::PropertyChanged,
-    Step::GroupStill,
-    Step::MembersPlaced,
-    Step::MembersRemoved,
+/// The steps of pools and exports, which record what there is themselves.
+const OF_RECORDS: &[Step] = &[
+    Step::DraftMade,
+    Step::VolumeFilled,
+    Step::VolumeRecorded,
+    Step::ObjectPlaced,
+    Step::ObjectTrashed,
+    Step::AttachmentRecorded,
+    Step::DetachmentRecorded,
+    Step::VolumeTaken,
+    Step::VolumeGivenBack,
+    Step::SnapshotCut,
+];
+
+/// The steps of pools of images.
+const OF_IMAGES: &[Step] =
+    &[Step::DeviceFreed, Step::ImageGrown, Step::PropertyChanged, Step::GroupStill, Step::MembersPlaced, Step::MembersRemoved];
+
+/// The steps of volumes that are devices.
+const OF_DEVICES: &[Step] = &[
     Step::FilesystemMade,
     Step::DeviceMarked,
     Step::DevicePartlyFilled,
@@ -87,29 +125,63 @@ const OF_IMAGES: &[Step] = &[
     Step::DeviceGrown,
 ];
 
-/// What is tried: a name that its trials begin with, what the volumes are, where, and the steps that it never comes to.
-const TRIED: [(&str, Kind, Ground, &[Step]); 2] =
-    [("", Kind::Image, Ground::Xfs, OF_EXPORTS), ("nfs::", Kind::Nfs, Ground::Nfs, OF_IMAGES)];
+/// What EC2 is asked to change.
+const OF_EC2: &[&str] =
+    &["CreateVolume", "AttachVolume", "ModifyVolume", "CreateSnapshot", "DeleteSnapshot", "DetachVolume", "DeleteVolume"];
+
+/// What is tried.
+struct Tried {
+    /// What the names of its trials begin with.
+    prefix: &'static str,
+    kind: Kind,
+    ground: Ground,
+    /// The steps that it never comes to.
+    lacks: &'static [&'static [Step]],
+    /// What its storage system is asked to change.
+    requests: &'static [&'static str],
+}
+
+const TRIED: [Tried; 3] = [
+    Tried { prefix: "", kind: Kind::Image, ground: Ground::Xfs, lacks: &[OF_EXPORTS], requests: &[] },
+    Tried { prefix: "nfs::", kind: Kind::Nfs, ground: Ground::Nfs, lacks: &[OF_IMAGES, OF_DEVICES], requests: &[] },
+    Tried {
+        prefix: "ebs::",
+        kind: Kind::Ebs,
+        ground: Ground::Devices,
+        lacks: &[OF_EXPORTS, OF_RECORDS, OF_IMAGES],
+        requests: OF_EC2,
+    },
+];
+
+impl Tried {
+    fn mines(&self) -> Vec<Mine> {
+        let steps = Step::ALL.iter().filter(|step| !self.lacks.iter().any(|lacks| lacks.contains(step)));
+        let moments = [Moment::Asked, Moment::Done];
+        let requests = self.requests.iter().flat_map(|action| moments.map(|moment| Mine::Request(action, moment)));
+        steps.map(|step| Mine::Step(*step)).chain(requests).collect()
+    }
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     trial::keep_panics();
     let mut footings = Vec::new();
     let mut trials = Vec::new();
-    for (prefix, kind, ground, others) in TRIED {
+    for tried in TRIED {
+        let (prefix, kind, ground) = (tried.prefix, tried.kind, tried.ground);
         if !arguments.list && !remote::is_of_this_side(ground) {
             continue;
         }
         let footing = (!arguments.list).then(|| Footing::of(ground));
         let place = footing.as_ref().map(|footing| footing.path().to_owned()).unwrap_or_default();
         footings.push(footing);
-        for step in Step::ALL.iter().filter(|step| !others.contains(step)) {
+        for mine in tried.mines() {
             for (after, name) in After::ALL {
                 let place = place.clone();
-                trials.push(Trial::test(format!("{prefix}{}::{name}", step.name()), move || {
+                trials.push(Trial::test(format!("{prefix}{}::{name}", mine.name()), move || {
                     let story = Story::of(kind);
                     let start = Plugin::start(&place, Settings::new(kind), story.usage());
-                    trial::run(STORY_MAX, start, async |plugin| play(plugin, &story, *step, after).await)
+                    trial::run(STORY_MAX, start, async |plugin| play(plugin, &story, mine, after).await)
                 }));
             }
         }
@@ -119,5 +191,5 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
     }
-    remote::too(&arguments, "nfs")
+    remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices)])
 }

@@ -38,8 +38,8 @@ use hawser_ebs::volume::is_volume_id;
 use hawser_ebs::zone::Zone;
 use hawser_ebs::{Account, EbsConfig, Ec2, Outpost, Place, PlaceKeys, label, volume};
 use hawser_volume::{
-    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, HostState, NodeId, ObjectName, Result,
-    Secrets, SizeRange, SnapshotId, VolumeId,
+    Access, AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, HostState, NodeId, ObjectName,
+    Result, Secrets, SizeRange, SnapshotId, VolumeId,
 };
 use tokio::sync::OnceCell;
 
@@ -105,7 +105,9 @@ impl Ebs {
 
     /// The volume as it is; `NotFound` when it does not exist or goes.
     async fn look(&self, native: &str, deadline: Deadline) -> Result<volume::Volume> {
-        self.find(native, deadline).await?.ok_or_else(|| Error::not_found(format!("volume {native} does not exist")))
+        self.find(native, deadline)
+            .await?
+            .ok_or_else(|| Error::not_found(format!("volume {}:{native} does not exist", self.name)))
     }
 
     fn volume_of(&self, found: &volume::Volume) -> Result<Volume> {
@@ -192,6 +194,14 @@ impl Provisioner for Ebs {
 
     async fn modify(&self, id: &VolumeId, map: BTreeMap<String, String>, _secrets: &Secrets, deadline: Deadline) -> Result<()> {
         self.modify_volume(id.native(), &map, deadline).await
+    }
+
+    async fn check(&self, id: &VolumeId, access: &Access) -> Result<()> {
+        if access.mode.is_single_node() {
+            return Ok(());
+        }
+        let volume = self.look(id.native(), Deadline::after(READING)).await?;
+        attach::check_shared(&volume, access).map_err(|error| error.while_doing(format_args!("use volume {id}")))
     }
 
     fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {

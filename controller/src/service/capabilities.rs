@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_proto::csi::controller_service_capability::{Rpc, Type, rpc};
-use hawser_volume::{Capabilities, Deadline, Result, SpecLevel, VolumeId, access, parameters, request};
+use hawser_volume::{Capabilities, Deadline, Kind, Result, SpecLevel, VolumeId, access, parameters, request};
 
 use super::Inner;
 
@@ -50,7 +50,16 @@ pub(super) async fn validate_volume_capabilities(
     let backend = inner.backends.owner(id.backend())?;
     backend.get(&id).await?;
     let capabilities = backend.capabilities();
-    let refused = accesses.iter().find_map(|access| capabilities.check(access).err());
+    let mut refused = accesses.iter().find_map(|access| capabilities.check(access).err());
+    for access in &accesses {
+        match refused {
+            Some(_) => break,
+            None => match backend.check(&id, access).await {
+                Err(error) if error.kind() == Kind::Invalid => refused = Some(error),
+                checked => checked?,
+            },
+        }
+    }
     Ok(match refused {
         Some(error) => csi::ValidateVolumeCapabilitiesResponse { confirmed: None, message: error.to_string() },
         None => csi::ValidateVolumeCapabilitiesResponse {

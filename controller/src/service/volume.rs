@@ -54,12 +54,8 @@ pub(super) async fn create_volume(
         Some(Source::Snapshot(_)) if !capabilities.snapshots => return Err(no(&backend_name, "snapshots")),
         _ => {}
     }
-    for (key, value) in mutable {
-        if parameters.get(&key).is_some_and(|other| *other != value) {
-            return Err(Error::invalid(format!("mutable_parameters: {key:?} contradicts parameters; give it once")));
-        }
-        parameters.insert(key, value);
-    }
+    // CSI spec, CreateVolumeRequest: "Plugins MUST treat these as if they take precedence over the parameters field."
+    parameters.extend(mutable);
     let mut keys = vec![Key::new("name", format!("{backend_name}/{name}"))];
     if let Some(Source::Volume(id)) = &source {
         keys.push(key(id));

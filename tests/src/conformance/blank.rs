@@ -9,29 +9,31 @@ use std::path::Path;
 
 use tonic::Code;
 
-use super::{FILESYSTEMS, SMALL};
+use super::filesystems;
 use crate::MIB;
 use crate::client::text;
-use crate::content::{assert_holds, pattern, write};
+use crate::content::{assert_holds, pattern, size, write};
 use crate::kernel::{loops_below, mount_at, run};
 use crate::plugin::Plugin;
 use crate::refusal::refused;
+use crate::rig::inside;
 use crate::usage::Usage;
 
 super::table! {
     a_blank_volume_gets_the_filesystem_that_was_asked_for: [Format],
     the_signature_of_another_owner_is_refused_and_kept: [Format],
     content_without_a_signature_is_refused_and_kept: [Format],
+    a_byte_that_nobody_looks_at_is_refused_and_kept: [Format, Traced],
     a_damaged_filesystem_is_refused_and_kept: [Format],
-    zeros_that_were_written_are_somebodys: [Format],
+    zeros_that_were_written_are_somebodys: [Format, Traced],
     a_discarded_volume_is_blank_again: [Format],
 }
 
 async fn a_blank_volume_gets_the_filesystem_that_was_asked_for(plugin: &Plugin) {
     let a = plugin.a();
-    for (filesystem, mebibytes) in FILESYSTEMS {
+    for (filesystem, bytes) in filesystems(plugin) {
         let usage = Usage::mount().filesystem(filesystem);
-        let volume = a.create(filesystem, mebibytes * MIB, &usage).await;
+        let volume = a.create(filesystem, bytes, &usage).await;
         let target = a.up(&volume, &usage).await;
         assert_eq!(mount_at(&target).unwrap().filesystem, filesystem);
         write(&target, &pattern(1, 1 << 20)).unwrap();
@@ -63,10 +65,9 @@ const SIGNATURES: &[(&str, i64, &[u8], &str)] = &[
     ("Ceph OSD", 0, b"bluestore block device\n", ""),
 ];
 
-/// Content that no table of signatures has.
+/// Content that no table of signatures has, each where it is looked for on every device.
 const CONTENT: &[(&str, i64, &[u8], &str)] = &[
     ("the first byte", 0, b"\x01", ""),
-    ("a byte that nobody looks at", 7 * MIB + 123, b"\x01", ""),
     ("the last byte", -1, b"\x01", ""),
     ("a database's page", 8192, b"\x10\x00\x00\x00\x98\x11\xd9\x01\x00\x00\x00\x00", ""),
 ];
@@ -79,14 +80,19 @@ async fn content_without_a_signature_is_refused_and_kept(plugin: &Plugin) {
     refuse_and_keep(plugin, CONTENT).await;
 }
 
+/// It is enough that it was written: nobody reads all of a volume.
+async fn a_byte_that_nobody_looks_at_is_refused_and_kept(plugin: &Plugin) {
+    refuse_and_keep(plugin, &[("a byte that nobody looks at", 7 * MIB + 123, b"\x01", "")]).await;
+}
+
 async fn refuse_and_keep(plugin: &Plugin, table: &[(&str, i64, &[u8], &str)]) {
     let a = plugin.a();
-    for (number, (name, place, bytes, word)) in table.iter().enumerate() {
-        let volume = a.create(&format!("volume-{number}"), SMALL, &Usage::block()).await;
+    for (number, (name, place, bytes, word)) in inside::some(table).enumerate() {
+        let volume = a.create(&format!("volume-{number}"), plugin.small(), &Usage::block()).await;
         let device = a.up(&volume, &Usage::block()).await;
-        let at = u64::try_from(if *place < 0 { SMALL + place } else { *place }).unwrap();
+        let at = u64::try_from(if *place < 0 { plugin.small() + place } else { *place }).unwrap();
         OpenOptions::new().write(true).open(&device).unwrap().write_all_at(bytes, at).unwrap();
-        let before = whole(&device);
+        let before = ends(&device);
         a.down(&volume).await;
         for filesystem in ["", "ext4"] {
             let usage = Usage::mount().filesystem(filesystem);
@@ -98,32 +104,37 @@ async fn refuse_and_keep(plugin: &Plugin, table: &[(&str, i64, &[u8], &str)]) {
             a.detach(&volume.volume_id).await.unwrap();
         }
         // As a raw device it is its owner's as before.
-        assert!(whole(&a.up(&volume, &Usage::block()).await) == before, "{name} was changed");
+        assert!(ends(&a.up(&volume, &Usage::block()).await) == before, "{name} was changed");
         a.down(&volume).await;
         a.delete(&volume.volume_id).await.unwrap();
     }
 }
 
-fn whole(device: &Path) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(SMALL).unwrap()];
-    File::open(device).unwrap().read_exact_at(&mut bytes, 0).unwrap();
+/// The beginning and the end of a device, with everything that is written here.
+fn ends(device: &Path) -> Vec<u8> {
+    let (length, size) = (8 << 20, size(device));
+    let mut bytes = vec![0; 2 * length];
+    let device = File::open(device).unwrap();
+    let (beginning, end) = bytes.split_at_mut(length);
+    device.read_exact_at(beginning, 0).unwrap();
+    device.read_exact_at(end, size - u64::try_from(length).unwrap()).unwrap();
     bytes
 }
 
 async fn a_damaged_filesystem_is_refused_and_kept(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &Usage::mount()).await;
+    let volume = a.create("one", plugin.small(), &Usage::mount()).await;
     write(&a.up(&volume, &Usage::mount()).await, &pattern(1, 1 << 20)).unwrap();
     a.down(&volume).await;
     let device = a.up(&volume, &Usage::block()).await;
     OpenOptions::new().write(true).open(&device).unwrap().write_all_at(&[0; 4096], 0).unwrap();
-    let before = whole(&device);
+    let before = ends(&device);
     a.down(&volume).await;
     let context = a.attach(&volume, &Usage::mount()).await.unwrap();
     let staged = a.stage(&volume, &context, &Usage::mount()).await;
     assert!(staged.is_err(), "a filesystem without its first block was taken for blank");
     a.detach(&volume.volume_id).await.unwrap();
-    assert!(whole(&a.up(&volume, &Usage::block()).await) == before, "it was changed");
+    assert!(ends(&a.up(&volume, &Usage::block()).await) == before, "it was changed");
     a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
 }
@@ -131,7 +142,7 @@ async fn a_damaged_filesystem_is_refused_and_kept(plugin: &Plugin) {
 /// A write of zeros is a write: only the storage that knows that nothing was ever written there can call it blank.
 async fn zeros_that_were_written_are_somebodys(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &Usage::block()).await;
+    let volume = a.create("one", plugin.small(), &Usage::block()).await;
     let device = a.up(&volume, &Usage::block()).await;
     let file = OpenOptions::new().write(true).open(&device).unwrap();
     file.write_all_at(&vec![0; 1 << 20], 0).unwrap();
@@ -148,7 +159,7 @@ async fn zeros_that_were_written_are_somebodys(plugin: &Plugin) {
 
 async fn a_discarded_volume_is_blank_again(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &Usage::block()).await;
+    let volume = a.create("one", plugin.small(), &Usage::block()).await;
     let device = a.up(&volume, &Usage::block()).await;
     write(&device, &pattern(1, 1 << 20)).unwrap();
     File::open(&device).unwrap().sync_all().unwrap();

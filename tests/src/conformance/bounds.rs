@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use hawser_proto::csi;
 use tonic::Code;
 
-use super::SMALL;
 use crate::MIB;
 use crate::client::{POD, clone_request, create_request, exactly, map, restore_request};
-use crate::plugin::{NODE_A, Plugin};
+use crate::plugin::Plugin;
 use crate::refusal::refused;
+use crate::settings::{Sizes, words};
 use crate::usage::Usage;
 
 super::table! {
@@ -31,8 +31,8 @@ super::table! {
 async fn a_name_has_up_to_128_bytes_of_anything_printable(plugin: &Plugin) {
     let a = plugin.a();
     for name in [&"n".repeat(128), "../../etc/passwd", "🚢 Trosse/Ä \\ %s $(x)", ".", "a b"] {
-        let volume = a.create(name, SMALL, &plugin.usage()).await;
-        assert_eq!(a.create(name, SMALL, &plugin.usage()).await, volume, "{name}");
+        let volume = a.create(name, plugin.small(), &plugin.usage()).await;
+        assert_eq!(a.create(name, plugin.small(), &plugin.usage()).await, volume, "{name}");
         a.delete(&volume.volume_id).await.unwrap();
     }
 }
@@ -42,7 +42,11 @@ async fn a_name_that_is_missing_too_long_or_not_printable_is_refused(plugin: &Pl
     for (name, word) in
         [("", "required"), (&*"n".repeat(129), "128"), ("a\nb", "control"), ("a\0b", "control"), ("\u{7f}", "control")]
     {
-        refused(a.try_create(create_request(name, SMALL, &plugin.usage())).await, Code::InvalidArgument, &["name", word]);
+        refused(
+            a.try_create(create_request(name, plugin.small(), &plugin.usage())).await,
+            Code::InvalidArgument,
+            &["name", word],
+        );
     }
 }
 
@@ -51,13 +55,16 @@ async fn a_map_has_up_to_4_kib(plugin: &Plugin) {
     let with = |length: usize| {
         let key = "csi.storage.k8s.io/pvc/name".to_owned();
         let value = "v".repeat(length - key.len());
-        csi::CreateVolumeRequest { parameters: BTreeMap::from([(key, value)]), ..create_request("one", SMALL, &plugin.usage()) }
+        csi::CreateVolumeRequest {
+            parameters: BTreeMap::from([(key, value)]),
+            ..create_request("one", plugin.small(), &plugin.usage())
+        }
     };
     let volume = a.try_create(with(4096)).await.unwrap();
     refused(a.try_create(with(4097)).await, Code::InvalidArgument, &["parameters", "4096"]);
     let secrets = BTreeMap::from([("key".to_owned(), "s".repeat(4096))]);
     let message = refused(
-        a.try_create(csi::CreateVolumeRequest { secrets, ..create_request("two", SMALL, &plugin.usage()) }).await,
+        a.try_create(csi::CreateVolumeRequest { secrets, ..create_request("two", plugin.small(), &plugin.usage()) }).await,
         Code::InvalidArgument,
         &["secrets", "4096"],
     );
@@ -65,7 +72,7 @@ async fn a_map_has_up_to_4_kib(plugin: &Plugin) {
     refused(
         a.try_create(csi::CreateVolumeRequest {
             parameters: map([("a\nb", "c")]),
-            ..create_request("two", SMALL, &plugin.usage())
+            ..create_request("two", plugin.small(), &plugin.usage())
         })
         .await,
         Code::InvalidArgument,
@@ -82,7 +89,7 @@ async fn a_map_has_up_to_4_kib(plugin: &Plugin) {
 async fn every_unknown_parameter_is_named_at_once(plugin: &Plugin) {
     let a = plugin.a();
     let parameters = map([("iops", "1"), ("flavour", "x"), ("provisioning", "thin")]);
-    let request = csi::CreateVolumeRequest { parameters, ..create_request("one", SMALL, &plugin.usage()) };
+    let request = csi::CreateVolumeRequest { parameters, ..create_request("one", plugin.small(), &plugin.usage()) };
     refused(a.try_create(request).await, Code::InvalidArgument, &["iops", "flavour", "provisioning"]);
     let request = csi::GetCapacityRequest { parameters: map([("iops", "1"), ("flavour", "x")]), ..Default::default() };
     refused(a.controller().get_capacity(request).await, Code::InvalidArgument, &["iops", "flavour"]);
@@ -94,7 +101,7 @@ async fn a_wrong_value_is_named_with_its_key(plugin: &Plugin) {
         [("provisioning", "fat"), ("blockSize", "4096 -d name=/dev/vda"), ("blockSize", "1000"), ("inodeSize", "-1")]
     {
         let parameters = map([(key, value)]);
-        let request = csi::CreateVolumeRequest { parameters, ..create_request("one", SMALL, &plugin.usage()) };
+        let request = csi::CreateVolumeRequest { parameters, ..create_request("one", plugin.small(), &plugin.usage()) };
         refused(a.try_create(request).await, Code::InvalidArgument, &[key]);
     }
 }
@@ -115,7 +122,7 @@ async fn a_size_that_cannot_be_is_refused(plugin: &Plugin) {
         let request = csi::CreateVolumeRequest { capacity_range: Some(range), ..create_request("one", 0, &plugin.usage()) };
         refused(a.try_create(request).await, code, &[]);
     }
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
     for (required_bytes, limit_bytes, code) in
         table.into_iter().filter(|(required, ..)| *required != 0).chain([(0, 0, Code::InvalidArgument)])
     {
@@ -128,13 +135,14 @@ async fn a_size_that_cannot_be_is_refused(plugin: &Plugin) {
 }
 
 async fn a_size_that_cannot_be_exact_is_refused_with_the_nearest_ones(plugin: &Plugin) {
-    let a = plugin.a();
-    refused(a.try_create(create_request("odd", SMALL + 1, &plugin.usage())).await, Code::OutOfRange, &["16MiB", "16388KiB"]);
+    let (a, Sizes { small, step }) = (plugin.a(), plugin.sizes());
+    let request = create_request("odd", small + 1, &plugin.usage());
+    refused(a.try_create(request).await, Code::OutOfRange, &[&words(small), &words(small + step)]);
     // With room above, the next possible size is taken.
-    let range = csi::CapacityRange { required_bytes: SMALL + 1, limit_bytes: SMALL * 2 };
+    let range = csi::CapacityRange { required_bytes: small + 1, limit_bytes: small * 2 };
     let request = csi::CreateVolumeRequest { capacity_range: Some(range), ..create_request("odd", 0, &plugin.usage()) };
     let volume = a.try_create(request).await.unwrap();
-    assert_eq!(volume.capacity_bytes, SMALL + 4096);
+    assert_eq!(volume.capacity_bytes, small + step);
     a.delete(&volume.volume_id).await.unwrap();
 }
 
@@ -151,13 +159,13 @@ async fn a_capability_that_is_incomplete_or_impossible_is_refused(plugin: &Plugi
     let whole = plugin.usage().capability();
     let with = |capability| csi::CreateVolumeRequest {
         volume_capabilities: vec![capability],
-        ..create_request("one", SMALL, &Usage::mount())
+        ..create_request("one", plugin.small(), &Usage::mount())
     };
     let without_mode = csi::VolumeCapability { access_mode: None, ..whole.clone() };
     let without_kind = csi::VolumeCapability { access_type: None, ..whole.clone() };
     let unknown_mode =
         csi::VolumeCapability { access_mode: Some(csi::volume_capability::AccessMode { mode: 99 }), ..whole.clone() };
-    let volume = a.create("whole", SMALL, &plugin.usage()).await;
+    let volume = a.create("whole", plugin.small(), &plugin.usage()).await;
     for (capability, word) in [(without_mode, "access_mode"), (without_kind, "access_type"), (unknown_mode, "99")] {
         refused(a.try_create(with(capability.clone())).await, Code::InvalidArgument, &[word]);
         let mut attach = a.attach_request(&volume, &plugin.usage());
@@ -167,10 +175,11 @@ async fn a_capability_that_is_incomplete_or_impossible_is_refused(plugin: &Plugi
         stage.volume_capability = Some(capability);
         refused(a.node().node_stage_volume(stage).await, Code::InvalidArgument, &[word]);
     }
-    let none = csi::CreateVolumeRequest { volume_capabilities: Vec::new(), ..create_request("one", SMALL, &Usage::mount()) };
+    let none =
+        csi::CreateVolumeRequest { volume_capabilities: Vec::new(), ..create_request("one", plugin.small(), &Usage::mount()) };
     refused(a.try_create(none).await, Code::InvalidArgument, &["volume_capabilities"]);
     refused(
-        a.try_create(create_request("one", SMALL, &Usage::mount().filesystem("ntfs"))).await,
+        a.try_create(create_request("one", plugin.small(), &Usage::mount().filesystem("ntfs"))).await,
         Code::InvalidArgument,
         &["ntfs", "ext4"],
     );
@@ -182,7 +191,7 @@ async fn codes(plugin: &Plugin, id: &str) -> Vec<(&'static str, Code)> {
     let (a, usage) = (plugin.a(), plugin.usage());
     let volume = csi::Volume { volume_id: id.to_owned(), ..Default::default() };
     // The CO's own paths must not depend on the id here.
-    let place = a.create("place", SMALL, &usage).await;
+    let place = a.create("place", plugin.small(), &usage).await;
     let (staging, target) =
         (a.stage_request(&place, &BTreeMap::new(), &usage), a.publish_request(&place, &BTreeMap::new(), &usage, POD));
     a.delete(&place.volume_id).await.unwrap();
@@ -206,8 +215,11 @@ async fn codes(plugin: &Plugin, id: &str) -> Vec<(&'static str, Code)> {
     };
     let stats = csi::NodeGetVolumeStatsRequest { volume_id: id(), volume_path: target.clone(), ..Default::default() };
     let expand_here = csi::NodeExpandVolumeRequest { volume_id: id(), volume_path: target.clone(), ..Default::default() };
-    let expand =
-        csi::ControllerExpandVolumeRequest { volume_id: id(), capacity_range: Some(exactly(SMALL)), ..Default::default() };
+    let expand = csi::ControllerExpandVolumeRequest {
+        volume_id: id(),
+        capacity_range: Some(exactly(plugin.small())),
+        ..Default::default()
+    };
     let validate = csi::ValidateVolumeCapabilitiesRequest {
         volume_id: id(),
         volume_capabilities: vec![usage.capability()],
@@ -215,7 +227,7 @@ async fn codes(plugin: &Plugin, id: &str) -> Vec<(&'static str, Code)> {
     };
     let attach = a.attach_request(&volume, &usage);
     let modify = csi::ControllerModifyVolumeRequest { volume_id: id(), ..Default::default() };
-    let detach = csi::ControllerUnpublishVolumeRequest { volume_id: id(), node_id: NODE_A.to_owned(), ..Default::default() };
+    let detach = csi::ControllerUnpublishVolumeRequest { volume_id: id(), node_id: a.node_id().to_owned(), ..Default::default() };
     vec![
         ("ControllerPublishVolume", code(controller.controller_publish_volume(attach).await.map(drop))),
         ("ValidateVolumeCapabilities", code(controller.validate_volume_capabilities(validate).await.map(drop))),
@@ -230,8 +242,8 @@ async fn codes(plugin: &Plugin, id: &str) -> Vec<(&'static str, Code)> {
             code(controller.get_snapshot(csi::GetSnapshotRequest { snapshot_id: id(), ..Default::default() }).await.map(drop)),
         ),
         ("CreateSnapshot", code(a.snapshot("s", &id()).await.map(drop))),
-        ("CreateVolume from a volume", code(a.try_create(clone_request("c", SMALL, &usage, &id())).await.map(drop))),
-        ("CreateVolume from a snapshot", code(a.try_create(restore_request("c", SMALL, &usage, &id())).await.map(drop))),
+        ("CreateVolume from a volume", code(a.try_create(clone_request("c", plugin.small(), &usage, &id())).await.map(drop))),
+        ("CreateVolume from a snapshot", code(a.try_create(restore_request("c", plugin.small(), &usage, &id())).await.map(drop))),
         ("NodeStageVolume", code(node.node_stage_volume(stage).await.map(drop))),
         ("NodePublishVolume", code(node.node_publish_volume(publish).await.map(drop))),
         ("NodeGetVolumeStats", code(node.node_get_volume_stats(stats).await.map(drop))),
@@ -283,7 +295,7 @@ async fn an_id_that_names_nothing_is_no_success_where_nothing_can_be_cut(plugin:
 
 async fn a_path_that_is_missing_relative_or_leads_upwards_is_refused(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     a.stage(&volume, &context, &usage).await.unwrap();
     let upwards = format!("{}/../elsewhere", a.staging(&volume.volume_id).display());

@@ -3,19 +3,18 @@
 use hawser_proto::csi;
 use tonic::Code;
 
-use super::SMALL;
 use crate::MIB;
 use crate::client::{Client, at_least, create_request, exactly, map};
 use crate::plugin::Plugin;
 use crate::refusal::refused;
 
 super::table! {
-    capacity_goes_down_with_a_volume_and_comes_back_with_it: [Sized],
-    what_cannot_be_kept_is_not_promised: [Sized],
-    overcommitment_is_for_those_who_ask_for_it: [Sized],
-    an_expansion_beyond_the_capacity_is_refused: [Sized],
-    there_is_no_capacity_elsewhere_or_for_what_is_impossible: [Placed],
-    the_largest_volume_that_is_announced_can_be_made: [Sized],
+    capacity_goes_down_with_a_volume_and_comes_back_with_it: [Counted],
+    what_cannot_be_kept_is_not_promised: [Counted],
+    overcommitment_is_for_those_who_ask_for_it: [Counted],
+    an_expansion_beyond_the_capacity_is_refused: [Counted],
+    there_is_no_capacity_elsewhere_or_for_what_is_impossible: [Placed, Room],
+    the_largest_volume_that_is_announced_can_be_made: [Counted],
 }
 
 async fn available(a: &Client) -> i64 {
@@ -54,7 +53,11 @@ async fn overcommitment_is_for_those_who_ask_for_it(plugin: &Plugin) {
     let a = limited(plugin, "100MiB", "2.0").await;
     let one = a.create("one", 100 * MIB, &plugin.usage()).await;
     let two = a.create("two", 100 * MIB, &plugin.usage()).await;
-    refused(a.try_create(create_request("three", SMALL, &plugin.usage())).await, Code::ResourceExhausted, &["overcommit"]);
+    refused(
+        a.try_create(create_request("three", plugin.small(), &plugin.usage())).await,
+        Code::ResourceExhausted,
+        &["overcommit"],
+    );
     for volume in [one, two] {
         a.delete(&volume.volume_id).await.unwrap();
     }

@@ -4,7 +4,6 @@ use hawser_proto::csi::volume_capability::access_mode::Mode;
 
 use tonic::Code;
 
-use super::SMALL;
 use crate::client::POD;
 use crate::content::{assert_holds, assert_read_only, pattern, write};
 use crate::plugin::Plugin;
@@ -15,11 +14,13 @@ super::table! {
     data_survives_being_staged_again: [],
     data_moves_with_the_volume_from_node_to_node: [],
     a_reader_cannot_write: [Mount],
-    a_device_attached_for_reading_cannot_be_written: [Block],
+    a_device_attached_for_reading_cannot_be_written: [Block, ReadOnly],
     a_device_attached_for_writing_is_not_published_for_reading: [Block],
-    what_is_attached_for_reading_cannot_be_written: [],
-    a_mode_for_readers_is_read_only: [],
-    two_nodes_read_at_one_time: [],
+    what_is_attached_for_reading_cannot_be_written: [ReadOnly],
+    a_mode_for_readers_is_read_only: [ReadOnly],
+    a_mode_for_readers_on_many_nodes_is_read_only: [Readers],
+    a_mode_for_readers_mounts_read_only: [Mount],
+    two_nodes_read_at_one_time: [Readers],
     two_nodes_write_at_one_time: [Shared],
     volumes_do_not_see_each_other: [],
 }
@@ -28,7 +29,7 @@ const LENGTH: usize = 5 << 20;
 
 async fn data_survives_being_published_again(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     a.stage(&volume, &context, &usage).await.unwrap();
     for round in 0..3 {
@@ -45,7 +46,7 @@ async fn data_survives_being_published_again(plugin: &Plugin) {
 
 async fn data_survives_being_staged_again(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     for round in 0..3 {
         let target = a.up(&volume, &usage).await;
         if round > 0 {
@@ -61,7 +62,7 @@ async fn data_survives_being_staged_again(plugin: &Plugin) {
 async fn data_moves_with_the_volume_from_node_to_node(plugin: &Plugin) {
     let nodes = [plugin.a(), plugin.b().await];
     let usage = plugin.usage();
-    let volume = nodes[0].create("one", SMALL, &usage).await;
+    let volume = nodes[0].create("one", plugin.small(), &usage).await;
     for round in 0..4 {
         let node = &nodes[usize::try_from(round % 2).unwrap()];
         let target = node.up(&volume, &usage).await;
@@ -77,7 +78,7 @@ async fn data_moves_with_the_volume_from_node_to_node(plugin: &Plugin) {
 /// A volume that holds the pattern of seed 1.
 async fn written(plugin: &Plugin) -> hawser_proto::csi::Volume {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     write(&a.up(&volume, &usage).await, &pattern(1, LENGTH)).unwrap();
     a.down(&volume).await;
     volume
@@ -135,14 +136,24 @@ async fn what_is_attached_for_reading_cannot_be_written(plugin: &Plugin) {
 }
 
 async fn a_mode_for_readers_is_read_only(plugin: &Plugin) {
+    mode_for_readers(plugin, Mode::SingleNodeReaderOnly).await;
+}
+
+async fn a_mode_for_readers_on_many_nodes_is_read_only(plugin: &Plugin) {
+    mode_for_readers(plugin, Mode::MultiNodeReaderOnly).await;
+}
+
+async fn a_mode_for_readers_mounts_read_only(plugin: &Plugin) {
+    mode_for_readers(plugin, Mode::SingleNodeReaderOnly).await;
+}
+
+async fn mode_for_readers(plugin: &Plugin, mode: Mode) {
     let a = plugin.a();
     let volume = written(plugin).await;
-    for mode in [Mode::SingleNodeReaderOnly, Mode::MultiNodeReaderOnly] {
-        let target = a.up(&volume, &plugin.usage().mode(mode)).await;
-        assert_read_only(&target);
-        assert_holds(&target, 1, LENGTH);
-        a.down(&volume).await;
-    }
+    let target = a.up(&volume, &plugin.usage().mode(mode)).await;
+    assert_read_only(&target);
+    assert_holds(&target, 1, LENGTH);
+    a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
 }
 
@@ -165,7 +176,7 @@ async fn two_nodes_read_at_one_time(plugin: &Plugin) {
 async fn two_nodes_write_at_one_time(plugin: &Plugin) {
     let (a, b) = (plugin.a(), plugin.b().await);
     let usage = plugin.usage().mode(Mode::MultiNodeMultiWriter);
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let (here, there) = (a.up(&volume, &usage).await, b.up(&volume, &usage).await);
     write(&here, &pattern(1, LENGTH)).unwrap();
     assert_holds(&there, 1, LENGTH);
@@ -181,7 +192,7 @@ async fn volumes_do_not_see_each_other(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
     let mut volumes = Vec::new();
     for number in 0..4 {
-        let volume = a.create(&format!("volume-{number}"), SMALL, &usage).await;
+        let volume = a.create(&format!("volume-{number}"), plugin.small(), &usage).await;
         let target = a.up(&volume, &usage).await;
         write(&target, &pattern(number, LENGTH)).unwrap();
         volumes.push((number, volume, target));

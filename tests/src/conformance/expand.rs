@@ -2,13 +2,13 @@
 
 use tonic::Code;
 
-use super::{SMALL, growing};
-use crate::MIB;
+use super::growing;
 use crate::client::{POD, at_least, exactly};
 use crate::content::{assert_holds, pattern, size, take, write};
 use crate::kernel::may_grow_ext4;
 use crate::plugin::Plugin;
 use crate::refusal::refused;
+use crate::settings::words;
 use crate::usage::Usage;
 
 super::table! {
@@ -20,7 +20,7 @@ super::table! {
     growing_to_what_it_has_changes_nothing: [Measured],
     shrinking_is_refused: [Measured],
     a_node_cannot_grow_what_the_controller_did_not: [Device],
-    a_published_reader_is_no_reason_to_fail: [Format],
+    a_published_reader_is_no_reason_to_fail: [Format, ReadOnly],
     a_filesystem_grows_at_a_target_that_is_read_only: [Format],
 }
 
@@ -28,8 +28,8 @@ const LENGTH: usize = 5 << 20;
 
 async fn a_filesystem_grows_while_it_is_mounted_and_keeps_its_data(plugin: &Plugin) {
     let a = plugin.a();
-    for (filesystem, mebibytes) in growing() {
-        let (small, large) = (mebibytes * MIB, 2 * mebibytes * MIB);
+    for (filesystem, bytes) in growing(plugin) {
+        let (small, large) = (bytes, 2 * bytes);
         let usage = Usage::mount().filesystem(filesystem);
         let volume = a.create(filesystem, small, &usage).await;
         let id = &volume.volume_id;
@@ -57,13 +57,13 @@ async fn a_filesystem_grows_while_it_is_mounted_and_keeps_its_data(plugin: &Plug
 /// The kernel grows ext4 for holders of CAP_SYS_RESOURCE alone.
 async fn an_ext4_that_may_not_grow_says_why_and_keeps_its_data(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), Usage::mount().filesystem("ext4"));
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, LENGTH)).unwrap();
-    a.expand(&volume.volume_id, exactly(2 * SMALL)).await.unwrap();
-    let grown = a.expand_here(&volume.volume_id, &target, &usage, 2 * SMALL).await;
+    a.expand(&volume.volume_id, exactly(2 * plugin.small())).await.unwrap();
+    let grown = a.expand_here(&volume.volume_id, &target, &usage, 2 * plugin.small()).await;
     if may_grow_ext4() {
-        assert_eq!(grown.unwrap(), 2 * SMALL);
+        assert_eq!(grown.unwrap(), 2 * plugin.small());
     } else {
         refused(grown, Code::FailedPrecondition, &["CAP_SYS_RESOURCE"]);
     }
@@ -77,8 +77,8 @@ async fn an_ext4_that_may_not_grow_says_why_and_keeps_its_data(plugin: &Plugin) 
 
 async fn a_filesystem_that_was_detached_grows_when_it_is_staged(plugin: &Plugin) {
     let a = plugin.a();
-    for (filesystem, mebibytes) in growing() {
-        let (small, large) = (mebibytes * MIB, 2 * mebibytes * MIB);
+    for (filesystem, bytes) in growing(plugin) {
+        let (small, large) = (bytes, 2 * bytes);
         let usage = Usage::mount().filesystem(filesystem);
         let volume = a.create(filesystem, small, &usage).await;
         let target = a.up(&volume, &usage).await;
@@ -100,13 +100,13 @@ async fn a_filesystem_that_was_detached_grows_when_it_is_staged(plugin: &Plugin)
 
 async fn a_device_grows_while_it_is_used_and_keeps_its_data(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, LENGTH)).unwrap();
-    let expanded = a.expand(&volume.volume_id, exactly(3 * SMALL)).await.unwrap();
-    assert_eq!(expanded.capacity_bytes, 3 * SMALL);
-    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 3 * SMALL).await.unwrap(), 3 * SMALL);
-    assert_eq!(i64::try_from(size(&target)).unwrap(), 3 * SMALL);
+    let expanded = a.expand(&volume.volume_id, exactly(3 * plugin.small())).await.unwrap();
+    assert_eq!(expanded.capacity_bytes, 3 * plugin.small());
+    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 3 * plugin.small()).await.unwrap(), 3 * plugin.small());
+    assert_eq!(i64::try_from(size(&target)).unwrap(), 3 * plugin.small());
     assert_holds(&target, 1, LENGTH);
     a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
@@ -114,12 +114,12 @@ async fn a_device_grows_while_it_is_used_and_keeps_its_data(plugin: &Plugin) {
 
 async fn a_directory_takes_any_size(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, LENGTH)).unwrap();
-    let expanded = a.expand(&volume.volume_id, exactly(4 * SMALL)).await.unwrap();
-    assert_eq!((expanded.capacity_bytes, expanded.node_expansion_required), (4 * SMALL, false));
-    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 4 * SMALL).await.unwrap(), 4 * SMALL);
+    let expanded = a.expand(&volume.volume_id, exactly(4 * plugin.small())).await.unwrap();
+    assert_eq!((expanded.capacity_bytes, expanded.node_expansion_required), (4 * plugin.small(), false));
+    assert_eq!(a.expand_here(&volume.volume_id, &target, &usage, 4 * plugin.small()).await.unwrap(), 4 * plugin.small());
     assert_holds(&target, 1, LENGTH);
     a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
@@ -127,41 +127,52 @@ async fn a_directory_takes_any_size(plugin: &Plugin) {
 
 async fn growing_to_what_it_has_changes_nothing(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
-    for range in [at_least(SMALL), exactly(SMALL), at_least(SMALL / 2), exactly(2 * SMALL), exactly(2 * SMALL), at_least(1)] {
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
+    for range in [
+        at_least(plugin.small()),
+        exactly(plugin.small()),
+        at_least(plugin.small() / 2),
+        exactly(2 * plugin.small()),
+        exactly(2 * plugin.small()),
+        at_least(1),
+    ] {
         let expanded = a.expand(&volume.volume_id, range).await.unwrap();
         assert_eq!(
             expanded.capacity_bytes,
             range.required_bytes.max(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes)
         );
     }
-    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, 2 * SMALL);
+    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, 2 * plugin.small());
     a.delete(&volume.volume_id).await.unwrap();
 }
 
 async fn shrinking_is_refused(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
-    refused(a.expand(&volume.volume_id, exactly(SMALL / 2)).await, Code::OutOfRange, &["16MiB"]);
-    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, SMALL);
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
+    refused(a.expand(&volume.volume_id, exactly(plugin.small() / 2)).await, Code::OutOfRange, &[&words(plugin.small())]);
+    assert_eq!(a.volumes().await[0].volume.as_ref().unwrap().capacity_bytes, plugin.small());
     a.delete(&volume.volume_id).await.unwrap();
 }
 
 async fn a_node_cannot_grow_what_the_controller_did_not(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, LENGTH)).unwrap();
-    refused(a.expand_here(&volume.volume_id, &target, &usage, 2 * SMALL).await, Code::Unavailable, &["ControllerExpandVolume"]);
-    refused(a.expand_here(&volume.volume_id, plugin.workspace(), &usage, SMALL).await, Code::NotFound, &[]);
+    refused(
+        a.expand_here(&volume.volume_id, &target, &usage, 2 * plugin.small()).await,
+        Code::Unavailable,
+        &["ControllerExpandVolume"],
+    );
+    refused(a.expand_here(&volume.volume_id, plugin.workspace(), &usage, plugin.small()).await, Code::NotFound, &[]);
     assert_holds(&target, 1, LENGTH);
     a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
 }
 
 async fn a_published_reader_is_no_reason_to_fail(plugin: &Plugin) {
-    let (filesystem, mebibytes) = growing().last().unwrap();
-    let (a, usage, size_before) = (plugin.a(), plugin.usage().filesystem(filesystem), mebibytes * MIB);
+    let (filesystem, bytes) = growing(plugin).last().unwrap();
+    let (a, usage, size_before) = (plugin.a(), plugin.usage().filesystem(filesystem), bytes);
     let volume = a.create("one", size_before, &usage).await;
     write(&a.up(&volume, &usage).await, &pattern(1, LENGTH)).unwrap();
     a.down(&volume).await;
@@ -182,8 +193,8 @@ async fn a_published_reader_is_no_reason_to_fail(plugin: &Plugin) {
 /// Attached and staged for writing, published for reading: the filesystem grows all the same.
 async fn a_filesystem_grows_at_a_target_that_is_read_only(plugin: &Plugin) {
     let a = plugin.a();
-    for (filesystem, mebibytes) in growing() {
-        let (usage, before) = (Usage::mount().filesystem(filesystem), mebibytes * MIB);
+    for (filesystem, bytes) in growing(plugin) {
+        let (usage, before) = (Usage::mount().filesystem(filesystem), bytes);
         let volume = a.create(filesystem, before, &usage).await;
         let context = a.attach(&volume, &usage).await.unwrap();
         a.stage(&volume, &context, &usage).await.unwrap();

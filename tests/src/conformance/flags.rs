@@ -7,7 +7,6 @@ use std::process::Command;
 
 use tonic::Code;
 
-use super::SMALL;
 use crate::client::POD;
 use crate::content::{assert_read_only, write};
 use crate::kernel::{loops_below, mount_at, mounts_below};
@@ -34,7 +33,7 @@ fn can_run_a_program(directory: &Path) -> bool {
 
 async fn a_program_on_a_noexec_volume_cannot_be_run(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     assert!(can_run_a_program(&a.up(&volume, &usage).await), "without the flag it can");
     a.down(&volume).await;
     let usage = usage.flag("noexec");
@@ -45,7 +44,7 @@ async fn a_program_on_a_noexec_volume_cannot_be_run(plugin: &Plugin) {
 
 async fn flags_of_the_mount_are_on_the_mount(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     // As fstab has them, and as lists; what concerns other programs is not an error.
     let usage = usage.flag("nosuid,nodev").flag("noatime").flag("defaults").flag("_netdev").flag("x-systemd.automount");
     let target = a.up(&volume, &usage).await;
@@ -60,7 +59,7 @@ async fn flags_of_the_mount_are_on_the_mount(plugin: &Plugin) {
 async fn flags_of_the_filesystem_reach_it(plugin: &Plugin) {
     let a = plugin.a();
     let usage = Usage::mount().filesystem("ext4").flag("commit=42").flag("errors=remount-ro");
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     let options = mount_at(&target).unwrap().super_options;
     for option in ["commit=42", "errors=remount-ro"] {
@@ -72,7 +71,7 @@ async fn flags_of_the_filesystem_reach_it(plugin: &Plugin) {
 
 async fn a_read_only_flag_makes_it_read_only(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     write(&a.up(&volume, &usage).await, b"something to read").unwrap();
     a.down(&volume).await;
     assert_read_only(&a.up(&volume, &usage.flag("ro")).await);
@@ -82,7 +81,7 @@ async fn a_read_only_flag_makes_it_read_only(plugin: &Plugin) {
 
 async fn flags_that_make_another_mount_are_refused(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     let flags = ["bind", "remount", "loop", "move", "rshared", "source=/dev/null", "rw\nremount"];
     for flag in flags {
@@ -102,7 +101,7 @@ async fn flags_that_make_another_mount_are_refused(plugin: &Plugin) {
 
 async fn a_flag_that_the_filesystem_does_not_know_is_refused(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     refused(a.stage(&volume, &context, &usage.clone().flag("flavour=vanilla")).await, Code::InvalidArgument, &["flavour"]);
     assert!(mounts_below(plugin.workspace()).is_empty() && loops_below(plugin.root()).is_empty());
@@ -113,7 +112,7 @@ async fn a_flag_that_the_filesystem_does_not_know_is_refused(plugin: &Plugin) {
 async fn the_group_of_a_volume_can_write_to_all_of_it(plugin: &Plugin) {
     const GROUP: u32 = 12345;
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     fs::create_dir_all(target.join("deep/er")).unwrap();
     for (name, mode) in [("secret", 0o600), ("deep/er/program", 0o700)] {
@@ -138,7 +137,7 @@ async fn the_group_of_a_volume_can_write_to_all_of_it(plugin: &Plugin) {
     assert_eq!(fs::metadata(target.join("deep/new")).unwrap().gid(), GROUP, "new files belong to the group, too");
     a.down(&volume).await;
     let usage = Usage { group: "staff".to_owned(), ..plugin.usage() };
-    let request = crate::client::create_request("two", SMALL, &usage);
+    let request = crate::client::create_request("two", plugin.small(), &usage);
     refused(a.try_create(request).await, Code::InvalidArgument, &["volume_mount_group"]);
     a.delete(&volume.volume_id).await.unwrap();
 }

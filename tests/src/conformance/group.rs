@@ -6,7 +6,6 @@ use hawser_proto::csi;
 use tokio::task::spawn_blocking;
 use tonic::{Code, Status};
 
-use super::SMALL;
 use crate::client::{Client, restore_request};
 use crate::content::{Journal, assert_holds, pattern, write};
 use crate::plugin::Plugin;
@@ -58,7 +57,7 @@ async fn written(plugin: &Plugin, count: u64) -> Vec<csi::Volume> {
     let (a, usage) = (plugin.a(), plugin.usage());
     let mut volumes = Vec::new();
     for seed in 1..=count {
-        let volume = a.create(&format!("volume-{seed}"), SMALL, &usage).await;
+        let volume = a.create(&format!("volume-{seed}"), plugin.small(), &usage).await;
         write(&a.up(&volume, &usage).await, &pattern(seed, LENGTH)).unwrap();
         a.down(&volume).await;
         volumes.push(volume);
@@ -89,8 +88,10 @@ async fn a_group_has_a_snapshot_of_every_volume(plugin: &Plugin) {
     assert!(listed.into_iter().all(|entry| made.snapshots.contains(&entry.snapshot.unwrap())));
     for snapshot in &made.snapshots {
         let seed = 1 + u64::try_from(ids.iter().position(|id| *id == snapshot.source_volume_id).unwrap()).unwrap();
-        let restored =
-            a.try_create(restore_request(&format!("restored-{seed}"), SMALL, &usage, &snapshot.snapshot_id)).await.unwrap();
+        let restored = a
+            .try_create(restore_request(&format!("restored-{seed}"), plugin.small(), &usage, &snapshot.snapshot_id))
+            .await
+            .unwrap();
         assert_holds(&a.up(&restored, &usage).await, seed, LENGTH);
         a.down(&restored).await;
         a.delete(&restored.volume_id).await.unwrap();
@@ -156,7 +157,7 @@ async fn a_group_that_cannot_be_whole_is_refused(plugin: &Plugin) {
 /// the first by more than one.
 async fn mounted_volumes_are_cut_at_one_moment(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volumes = [a.create("first", SMALL, &usage).await, a.create("second", SMALL, &usage).await];
+    let volumes = [a.create("first", plugin.small(), &usage).await, a.create("second", plugin.small(), &usage).await];
     let (first, second) = (a.up(&volumes[0], &usage).await, a.up(&volumes[1], &usage).await);
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let (count, mut counted) = tokio::sync::watch::channel(0);
@@ -178,7 +179,8 @@ async fn mounted_volumes_are_cut_at_one_moment(plugin: &Plugin) {
         let mut found = Vec::new();
         for volume in &volumes {
             let snapshot = group.snapshots.iter().find(|snapshot| snapshot.source_volume_id == volume.volume_id).unwrap();
-            let restored = a.try_create(restore_request("restored", SMALL, &usage, &snapshot.snapshot_id)).await.unwrap();
+            let restored =
+                a.try_create(restore_request("restored", plugin.small(), &usage, &snapshot.snapshot_id)).await.unwrap();
             found.push(Journal::count(&a.up(&restored, &usage).await));
             a.down(&restored).await;
             a.delete(&restored.volume_id).await.unwrap();

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use hawser_proto::csi;
 use tonic::Code;
 
-use super::SMALL;
 use crate::client::{POD, text};
 use crate::plugin::Plugin;
 use crate::refusal::refused;
 
 super::table! {
     a_healthy_volume_has_no_complaint: [],
-    a_volume_that_lost_its_content_says_so: [],
+    a_volume_that_lost_its_content_says_so: [Kept],
     the_health_of_what_does_not_exist_is_not_found: [],
     the_storage_of_a_node_is_healthy: [],
 }
@@ -50,7 +49,7 @@ async fn health(plugin: &Plugin, volume: &csi::Volume) -> Vec<csi::volume_health
 
 async fn a_healthy_volume_has_no_complaint(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     assert!(!condition(plugin, &volume).await.abnormal);
     assert!(health(plugin, &volume).await.is_empty());
     let target = a.up(&volume, &usage).await;
@@ -68,7 +67,7 @@ async fn a_healthy_volume_has_no_complaint(plugin: &Plugin) {
 
 async fn a_volume_that_lost_its_content_says_so(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let (content, aside) = (content(plugin, &volume), plugin.root().join("aside"));
     std::fs::rename(&content, &aside).unwrap();
     // A volume of an export has no path on this machine but where it is in the export.

@@ -6,16 +6,15 @@ use hawser_proto::csi;
 use hawser_proto::csi::controller_service_capability::rpc::Type as ControllerType;
 use hawser_proto::csi::node_service_capability::rpc::Type as NodeType;
 
-use crate::conformance::BACKENDS;
-use crate::plugin::{NODE_A, Plugin};
+use super::Need;
+use crate::plugin::Plugin;
 
 super::table! {
     it_has_a_name_and_a_version: [],
     it_is_ready: [],
     a_node_has_its_id_and_a_place: [Placed],
     places_are_advertised_where_a_node_has_one: [],
-    it_advertises_what_the_suite_believes_of_a_backend_of_images: [Device],
-    it_advertises_what_the_suite_believes_of_a_backend_of_directories: [Plain],
+    it_advertises_what_the_suite_believes_of_it: [],
     the_spec_level_decides_which_health_is_advertised: [],
 }
 
@@ -33,10 +32,10 @@ async fn it_is_ready(plugin: &Plugin) {
 
 async fn a_node_has_its_id_and_a_place(plugin: &Plugin) {
     let info = plugin.a().node().node_get_info(csi::NodeGetInfoRequest {}).await.unwrap().into_inner();
-    assert_eq!(info.node_id, NODE_A);
-    assert_eq!(info.max_volumes_per_node, 0, "no limit is configured");
+    assert_eq!(info.node_id, plugin.a().node_id());
+    assert_eq!(info.max_volumes_per_node == 0, plugin.has(Need::Limited), "no limit is configured");
     let segments = info.accessible_topology.unwrap().segments;
-    assert_eq!(segments.keys().collect::<Vec<_>>(), ["csi.hawser.dev/local"]);
+    assert!(segments.contains_key("csi.hawser.dev/local"), "{segments:?}");
 }
 
 async fn places_are_advertised_where_a_node_has_one(plugin: &Plugin) {
@@ -78,48 +77,29 @@ async fn node(plugin: &Plugin) -> BTreeSet<NodeType> {
         .collect()
 }
 
-async fn it_advertises_what_the_suite_believes_of_a_backend_of_images(plugin: &Plugin) {
+async fn it_advertises_what_the_suite_believes_of_it(plugin: &Plugin) {
     use ControllerType::*;
-    let expected = [
+    let all: &[ControllerType] = &[
         CreateDeleteVolume,
         PublishUnpublishVolume,
         ListVolumes,
-        GetCapacity,
-        CreateDeleteSnapshot,
-        ListSnapshots,
-        CloneVolume,
-        PublishReadonly,
         ExpandVolume,
         ListVolumesPublishedNodes,
         VolumeCondition,
         GetVolume,
         SingleNodeMultiWriter,
-        ModifyVolume,
-        GetSnapshot,
     ];
-    assert_eq!(controller(plugin).await, BTreeSet::from(expected));
-    assert!(BACKENDS.iter().filter(|backend| backend.has.contains(&super::Need::Device)).all(|backend| {
-        [super::Need::Cut, super::Need::Modify, super::Need::Sized].iter().all(|need| backend.has.contains(need))
-    }));
+    let by_need: [(Need, &[ControllerType]); 4] = [
+        (Need::Room, &[GetCapacity]),
+        (Need::Cut, &[CreateDeleteSnapshot, ListSnapshots, CloneVolume, GetSnapshot]),
+        (Need::ReadOnly, &[PublishReadonly]),
+        (Need::Modify, &[ModifyVolume]),
+    ];
+    let more = by_need.iter().filter(|(need, _)| plugin.has(*need)).flat_map(|(_, types)| *types);
+    assert_eq!(controller(plugin).await, all.iter().chain(more).copied().collect());
     let groups = plugin.a().groups().group_controller_get_capabilities(csi::GroupControllerGetCapabilitiesRequest {}).await;
-    assert_eq!(groups.unwrap().into_inner().capabilities.len(), 1);
-}
-
-async fn it_advertises_what_the_suite_believes_of_a_backend_of_directories(plugin: &Plugin) {
-    use ControllerType::*;
-    let expected = [
-        CreateDeleteVolume,
-        PublishUnpublishVolume,
-        ListVolumes,
-        GetCapacity,
-        PublishReadonly,
-        ExpandVolume,
-        ListVolumesPublishedNodes,
-        VolumeCondition,
-        GetVolume,
-        SingleNodeMultiWriter,
-    ];
-    assert_eq!(controller(plugin).await, BTreeSet::from(expected));
+    let groups = groups.map(|answer| answer.into_inner().capabilities.len()).unwrap_or_default();
+    assert_eq!(groups, usize::from(plugin.has(Need::Group)));
 }
 
 async fn the_spec_level_decides_which_health_is_advertised(plugin: &Plugin) {

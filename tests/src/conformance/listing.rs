@@ -6,9 +6,9 @@ use hawser_proto::csi;
 use hawser_proto::csi::volume_capability::access_mode::Mode;
 use tonic::Code;
 
-use super::SMALL;
-use crate::client::{Client, map};
-use crate::plugin::{NODE_A, NODE_B, Plugin};
+use super::Need;
+use crate::client::{Client, capitalized, map};
+use crate::plugin::Plugin;
 use crate::refusal::refused;
 use crate::usage::Usage;
 
@@ -18,7 +18,7 @@ super::table! {
     pages_of_any_size_show_every_snapshot_once: [Cut],
     a_token_that_nobody_gave_is_refused: [],
     a_snapshot_is_found_by_its_id_and_by_its_source: [Cut],
-    the_holders_of_a_volume_are_listed: [],
+    the_holders_of_a_volume_are_listed: [Readers],
     a_confirmation_repeats_the_question_word_for_word: [],
 }
 
@@ -45,7 +45,7 @@ async fn pages_of_any_size_show_every_volume_once(plugin: &Plugin) {
     assert_eq!(paged(&a, 0).await, [Vec::<String>::new()]);
     let mut made = BTreeSet::new();
     for number in 0..COUNT {
-        made.insert(a.create(&format!("volume-{number}"), SMALL, &plugin.usage()).await.volume_id);
+        made.insert(a.create(&format!("volume-{number}"), plugin.small(), &plugin.usage()).await.volume_id);
     }
     // Mesos asks once, without a limit, and takes what it gets for everything.
     let all = paged(&a, 0).await;
@@ -66,7 +66,7 @@ async fn pages_of_any_size_show_every_volume_once(plugin: &Plugin) {
 async fn pages_stay_right_while_volumes_come_and_go(plugin: &Plugin) {
     let a = plugin.a();
     for number in 0..COUNT {
-        a.create(&format!("volume-{number}"), SMALL, &plugin.usage()).await;
+        a.create(&format!("volume-{number}"), plugin.small(), &plugin.usage()).await;
     }
     let order = paged(&a, 0).await.concat();
     let first =
@@ -75,7 +75,7 @@ async fn pages_stay_right_while_volumes_come_and_go(plugin: &Plugin) {
     a.delete(&order[2]).await.unwrap();
     a.delete(&order[5]).await.unwrap();
     for number in COUNT..COUNT * 2 {
-        a.create(&format!("volume-{number}"), SMALL, &plugin.usage()).await;
+        a.create(&format!("volume-{number}"), plugin.small(), &plugin.usage()).await;
     }
     let request = csi::ListVolumesRequest { max_entries: 0, starting_token: first.next_token };
     let rest = a.controller().list_volumes(request).await.unwrap().into_inner().entries;
@@ -90,7 +90,8 @@ async fn pages_stay_right_while_volumes_come_and_go(plugin: &Plugin) {
 
 async fn pages_of_any_size_show_every_snapshot_once(plugin: &Plugin) {
     let a = plugin.a();
-    let volumes = [a.create("one", SMALL, &plugin.usage()).await, a.create("two", SMALL, &plugin.usage()).await];
+    let volumes =
+        [a.create("one", plugin.small(), &plugin.usage()).await, a.create("two", plugin.small(), &plugin.usage()).await];
     let mut made = BTreeSet::new();
     for number in 0..COUNT {
         made.insert(a.snapshot(&format!("snapshot-{number}"), &volumes[number % 2].volume_id).await.unwrap().snapshot_id);
@@ -144,8 +145,8 @@ async fn a_token_that_nobody_gave_is_refused(plugin: &Plugin) {
 
 async fn a_snapshot_is_found_by_its_id_and_by_its_source(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
-    let other = a.create("two", SMALL, &plugin.usage()).await;
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
+    let other = a.create("two", plugin.small(), &plugin.usage()).await;
     let snapshot = a.snapshot("snapshot", &volume.volume_id).await.unwrap();
     let find = async |snapshot_id: &str, source_volume_id: &str| {
         let request = csi::ListSnapshotsRequest {
@@ -182,22 +183,23 @@ async fn a_snapshot_is_found_by_its_id_and_by_its_source(plugin: &Plugin) {
 async fn the_holders_of_a_volume_are_listed(plugin: &Plugin) {
     let (a, b) = (plugin.a(), plugin.b().await);
     let usage = plugin.usage().mode(Mode::MultiNodeReaderOnly);
-    let volume = a.create("shared", SMALL, &usage).await;
-    let free = a.create("free", SMALL, &usage).await;
+    let volume = a.create("shared", plugin.small(), &usage).await;
+    let free = a.create("free", plugin.small(), &usage).await;
     assert!(a.holders(&volume.volume_id).await.is_empty());
     a.attach(&volume, &usage).await.unwrap();
     b.attach(&volume, &usage).await.unwrap();
     let mut holders = a.holders(&volume.volume_id).await;
     holders.sort_unstable();
-    assert_eq!(holders, [NODE_A, NODE_B]);
+    assert_eq!(holders, [a.node_id(), b.node_id()]);
     for entry in b.volumes().await {
-        let expected: &[&str] = if entry.volume.unwrap().volume_id == volume.volume_id { &[NODE_A, NODE_B] } else { &[] };
+        let expected: &[&str] =
+            if entry.volume.unwrap().volume_id == volume.volume_id { &[a.node_id(), b.node_id()] } else { &[] };
         let mut nodes = entry.status.unwrap().published_node_ids;
         nodes.sort_unstable();
         assert_eq!(nodes, expected);
     }
     a.detach(&volume.volume_id).await.unwrap();
-    assert_eq!(b.holders(&volume.volume_id).await, [NODE_B]);
+    assert_eq!(b.holders(&volume.volume_id).await, [b.node_id()]);
     b.detach(&volume.volume_id).await.unwrap();
     for volume in [volume, free] {
         a.delete(&volume.volume_id).await.unwrap();
@@ -206,14 +208,17 @@ async fn the_holders_of_a_volume_are_listed(plugin: &Plugin) {
 
 async fn a_confirmation_repeats_the_question_word_for_word(plugin: &Plugin) {
     let a = plugin.a();
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
+    // What is the default may be said where it can be said, with its key in any case.
+    let change = plugin.has(Need::Modify).then(|| plugin.change());
+    let said: Vec<_> = change.iter().map(|[key, before, _]| (capitalized(key), (*before).to_owned())).collect();
     let capabilities = vec![plugin.usage().capability(), plugin.usage().mode(Mode::SingleNodeReaderOnly).capability()];
     let request = csi::ValidateVolumeCapabilitiesRequest {
         volume_id: volume.volume_id.clone(),
         volume_context: map([("Anything", "a CO kept"), ("b", "")]),
         volume_capabilities: capabilities,
-        parameters: map([("Provisioning", "thin"), ("csi.storage.k8s.io/fstype", "ext4")]),
-        mutable_parameters: map([("Provisioning", "THIN")]),
+        parameters: said.iter().cloned().chain(map([("csi.storage.k8s.io/fstype", "ext4")])).collect(),
+        mutable_parameters: said.iter().cloned().collect(),
         ..Default::default()
     };
     let answer = a.controller().validate_volume_capabilities(request.clone()).await.unwrap().into_inner();

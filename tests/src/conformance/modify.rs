@@ -5,16 +5,18 @@ use std::os::unix::fs::MetadataExt;
 use hawser_proto::csi;
 use tonic::{Code, Status};
 
-use super::SMALL;
+use super::Need;
 use crate::client::{Client, POD, create_request, map};
 use crate::content::{assert_holds, pattern, write_through};
 use crate::plugin::Plugin;
 use crate::refusal::refused;
 
 super::table! {
-    a_thin_volume_becomes_thick_and_keeps_its_data: [Modify],
+    a_thin_volume_becomes_thick_and_keeps_its_data: [Thick],
+    a_change_keeps_the_data: [Modify],
     a_mistake_changes_nothing: [Modify],
     mutable_parameters_count_when_a_volume_is_made: [Modify],
+    mutable_parameters_take_precedence_when_a_volume_is_made: [Modify],
 }
 
 async fn modify<const N: usize>(a: &Client, volume: &csi::Volume, parameters: [(&str, &str); N]) -> Result<(), Status> {
@@ -34,13 +36,13 @@ fn taken(plugin: &Plugin, volume: &csi::Volume) -> i64 {
 
 async fn a_thin_volume_becomes_thick_and_keeps_its_data(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write_through(&target, &pattern(1, 1 << 20)).unwrap();
-    assert!(taken(plugin, &volume) < SMALL);
+    assert!(taken(plugin, &volume) < plugin.small());
     for _ in 0..2 {
         modify(&a, &volume, [("provisioning", "thick")]).await.unwrap();
-        assert!(taken(plugin, &volume) >= SMALL);
+        assert!(taken(plugin, &volume) >= plugin.small());
         assert_holds(&target, 1, 1 << 20);
     }
     a.unpublish(&volume.volume_id, POD).await.unwrap();
@@ -51,27 +53,60 @@ async fn a_thin_volume_becomes_thick_and_keeps_its_data(plugin: &Plugin) {
     a.delete(&volume.volume_id).await.unwrap();
 }
 
-async fn a_mistake_changes_nothing(plugin: &Plugin) {
-    let a = plugin.a();
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
-    refused(modify(&a, &volume, [("provisioning", "thick"), ("flavour", "x")]).await, Code::InvalidArgument, &["flavour"]);
-    refused(modify(&a, &volume, [("provisioning", "fat")]).await, Code::InvalidArgument, &["provisioning"]);
-    refused(modify(&a, &volume, [("blockSize", "4096")]).await, Code::InvalidArgument, &["blockSize"]);
-    assert_eq!(taken(plugin, &volume), 0);
+async fn a_change_keeps_the_data(plugin: &Plugin) {
+    let (a, usage, [key, before, after]) = (plugin.a(), plugin.usage(), plugin.change());
+    let volume = a.create("one", plugin.small(), &usage).await;
+    let target = a.up(&volume, &usage).await;
+    write_through(&target, &pattern(1, 1 << 20)).unwrap();
+    // What it is already is no change; what was changed is so when it is asked for again.
+    for value in [before, after, after] {
+        modify(&a, &volume, [(key, value)]).await.unwrap();
+        assert_holds(&target, 1, 1 << 20);
+    }
+    a.down(&volume).await;
+    assert_holds(&a.up(&volume, &usage).await, 1, 1 << 20);
+    a.down(&volume).await;
     a.delete(&volume.volume_id).await.unwrap();
 }
 
+async fn a_mistake_changes_nothing(plugin: &Plugin) {
+    let (a, [key, _, after]) = (plugin.a(), plugin.change());
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
+    refused(modify(&a, &volume, [(key, after), ("flavour", "x")]).await, Code::InvalidArgument, &["flavour"]);
+    refused(modify(&a, &volume, [(key, "fat")]).await, Code::InvalidArgument, &[key]);
+    refused(modify(&a, &volume, [("blockSize", "4096")]).await, Code::InvalidArgument, &["blockSize"]);
+    if plugin.has(Need::Thick) {
+        assert_eq!(taken(plugin, &volume), 0);
+    }
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+fn with_mutable(plugin: &Plugin, name: &str, key: &str, value: &str) -> csi::CreateVolumeRequest {
+    csi::CreateVolumeRequest { mutable_parameters: map([(key, value)]), ..create_request(name, plugin.small(), &plugin.usage()) }
+}
+
 async fn mutable_parameters_count_when_a_volume_is_made(plugin: &Plugin) {
-    let a = plugin.a();
-    let request = csi::CreateVolumeRequest {
-        mutable_parameters: map([("provisioning", "thick")]),
-        ..create_request("one", SMALL, &plugin.usage())
-    };
-    let volume = a.try_create(request.clone()).await.unwrap();
-    assert!(taken(plugin, &volume) >= SMALL);
-    let contradiction = csi::CreateVolumeRequest { parameters: map([("provisioning", "thin")]), ..request.clone() };
-    refused(a.try_create(contradiction).await, Code::InvalidArgument, &["provisioning"]);
-    let unknown = csi::CreateVolumeRequest { name: "two".to_owned(), mutable_parameters: map([("flavour", "x")]), ..request };
-    refused(a.try_create(unknown).await, Code::InvalidArgument, &["flavour"]);
+    let (a, [key, before, after]) = (plugin.a(), plugin.change());
+    let volume = a.try_create(with_mutable(plugin, "one", key, after)).await.unwrap();
+    if plugin.has(Need::Thick) {
+        assert!(taken(plugin, &volume) >= plugin.small());
+    }
+    refused(a.try_create(with_mutable(plugin, "one", key, before)).await, Code::AlreadyExists, &["one"]);
+    refused(a.try_create(with_mutable(plugin, "two", "flavour", "x")).await, Code::InvalidArgument, &["flavour"]);
+    a.delete(&volume.volume_id).await.unwrap();
+}
+
+/// CSI spec, CreateVolumeRequest: "Plugins MUST treat these as if they take precedence over the parameters field."
+async fn mutable_parameters_take_precedence_when_a_volume_is_made(plugin: &Plugin) {
+    let (a, [key, before, after]) = (plugin.a(), plugin.change());
+    let contradicting =
+        |value| csi::CreateVolumeRequest { parameters: map([(key, value)]), ..with_mutable(plugin, "one", key, after) };
+    let volume = a.try_create(contradicting(before)).await.unwrap();
+    if plugin.has(Need::Thick) {
+        assert!(taken(plugin, &volume) >= plugin.small());
+    }
+    // Which of them is not said by the other is no matter.
+    assert_eq!(a.try_create(with_mutable(plugin, "one", key, after)).await.unwrap(), volume);
+    assert_eq!(a.try_create(contradicting("fat")).await.unwrap(), volume);
     a.delete(&volume.volume_id).await.unwrap();
 }

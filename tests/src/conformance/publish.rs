@@ -7,7 +7,7 @@ use hawser_proto::csi;
 use hawser_proto::csi::volume_capability::access_mode::Mode;
 use tonic::Code;
 
-use super::SMALL;
+use super::Need;
 use crate::client::{Client, POD, text};
 use crate::content::{assert_holds, assert_read_only, pattern, size, write, write_through};
 use crate::kernel::{mount_at, mounts_below, run};
@@ -18,7 +18,7 @@ super::table! {
     publishing_before_staging_is_refused: [],
     a_second_publication_follows_the_table_of_the_spec: [Device],
     a_second_publication_follows_the_table_of_the_spec_in_every_mode: [Shared],
-    publishing_again_what_is_staged_read_only_is_the_same: [],
+    publishing_again_what_is_staged_read_only_is_the_same: [ReadOnly],
     unpublishing_what_is_not_published_succeeds: [],
     a_target_that_exists_already_is_used: [],
     a_target_of_another_kind_is_refused: [],
@@ -33,7 +33,7 @@ super::table! {
 
 async fn publishing_before_staging_is_refused(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let context = a.attach(&volume, &usage).await.unwrap();
     refused(a.publish(&volume, &context, &usage, POD).await, Code::FailedPrecondition, &["NodeStageVolume"]);
     let mut request = a.publish_request(&volume, &context, &usage, POD);
@@ -43,7 +43,7 @@ async fn publishing_before_staging_is_refused(plugin: &Plugin) {
     refused(a.node().node_publish_volume(request.clone()).await, Code::FailedPrecondition, &["NodeStageVolume"]);
     assert!(!a.target(POD, &volume.volume_id).exists(), "a refused publication made its target");
     // Neither is a path good at which another volume is staged.
-    let other = a.create("two", SMALL, &usage).await;
+    let other = a.create("two", plugin.small(), &usage).await;
     let other_context = a.attach(&other, &usage).await.unwrap();
     request.staging_target_path = text(&a.stage(&other, &other_context, &usage).await.unwrap());
     refused(a.node().node_publish_volume(request).await, Code::FailedPrecondition, &[]);
@@ -64,7 +64,13 @@ const FEW: [Mode; 5] = [
 ];
 
 async fn a_second_publication_follows_the_table_of_the_spec(plugin: &Plugin) {
-    for mode in FEW {
+    let has = |mode: &Mode| match mode {
+        Mode::MultiNodeReaderOnly => plugin.has(Need::Readers),
+        // A raw device is read-only only if it is given so.
+        Mode::SingleNodeReaderOnly => plugin.has(Need::ReadOnly) || !plugin.usage().block,
+        _ => true,
+    };
+    for mode in FEW.into_iter().filter(has) {
         second_publication(plugin, mode).await;
     }
 }
@@ -82,7 +88,7 @@ async fn second_publication(plugin: &Plugin, mode: Mode) {
     let writer = plugin.usage();
     let usage = plugin.usage().mode(mode);
     let reads = matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
-    let volume = a.create(mode.as_str_name(), SMALL, &writer).await;
+    let volume = a.create(mode.as_str_name(), plugin.small(), &writer).await;
     // A reader needs something to read.
     write(&a.up(&volume, &writer).await, &pattern(1, 1 << 20)).unwrap();
     a.down(&volume).await;
@@ -119,7 +125,7 @@ async fn second_publication(plugin: &Plugin, mode: Mode) {
 /// A CO may say in ControllerPublishVolume alone that nothing shall be written.
 async fn publishing_again_what_is_staged_read_only_is_the_same(plugin: &Plugin) {
     let (a, writer) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &writer).await;
+    let volume = a.create("one", plugin.small(), &writer).await;
     write(&a.up(&volume, &writer).await, &pattern(1, 1 << 20)).unwrap();
     a.down(&volume).await;
     let context = a.attach(&volume, &writer.clone().readonly()).await.unwrap();
@@ -135,7 +141,7 @@ async fn publishing_again_what_is_staged_read_only_is_the_same(plugin: &Plugin) 
 
 async fn unpublishing_what_is_not_published_succeeds(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     a.unpublish(&volume.volume_id, POD).await.unwrap();
     let target = a.up(&volume, &usage).await;
     assert!(target.exists(), "the target is the plugin's to make");
@@ -155,7 +161,7 @@ async fn unpublishing_what_is_not_published_succeeds(plugin: &Plugin) {
 
 async fn a_target_that_exists_already_is_used(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.target(POD, &volume.volume_id);
     if usage.block {
         fs::write(&target, "").unwrap();
@@ -170,7 +176,7 @@ async fn a_target_that_exists_already_is_used(plugin: &Plugin) {
 }
 
 async fn staged(a: &Client, plugin: &Plugin) -> (csi::Volume, crate::Context) {
-    let volume = a.create("one", SMALL, &plugin.usage()).await;
+    let volume = a.create("one", plugin.small(), &plugin.usage()).await;
     let context = a.attach(&volume, &plugin.usage()).await.unwrap();
     a.stage(&volume, &context, &plugin.usage()).await.unwrap();
     (volume, context)
@@ -217,7 +223,7 @@ async fn a_symlink_as_target_is_not_followed(plugin: &Plugin) {
 
 async fn a_mount_inside_the_target_keeps_it(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, 1 << 20)).unwrap();
     let inside = target.join("inside");
@@ -236,7 +242,7 @@ async fn a_mount_inside_the_target_keeps_it(plugin: &Plugin) {
 
 async fn a_mount_on_the_target_keeps_it(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     let somebody = plugin.workspace().join("somebody");
     if usage.block {
@@ -256,10 +262,10 @@ async fn a_mount_on_the_target_keeps_it(plugin: &Plugin) {
 
 async fn a_late_call_for_an_old_volume_does_nothing_to_the_new_one(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let old = a.create("old", SMALL, &usage).await;
+    let old = a.create("old", plugin.small(), &usage).await;
     a.up(&old, &usage).await;
     a.down(&old).await;
-    let new = a.create("new", SMALL, &usage).await;
+    let new = a.create("new", plugin.small(), &usage).await;
     let target = a.up(&new, &usage).await;
     write(&target, &pattern(1, 1 << 20)).unwrap();
     let staging = a.staging(&new.volume_id);
@@ -283,7 +289,7 @@ async fn statistics(a: &Client, volume: &str, path: &str) -> Result<csi::NodeGet
 async fn statistics_say_how_full_a_directory_is(plugin: &Plugin) {
     use csi::volume_usage::Unit;
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     let staging = text(&a.staging(&volume.volume_id));
     let before = statistics(&a, &volume.volume_id, &text(&target)).await.unwrap();
@@ -310,7 +316,7 @@ async fn statistics_say_how_full_a_directory_is(plugin: &Plugin) {
 
 async fn statistics_rise_with_what_is_written(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     let used = async || {
         let answer = statistics(&a, &volume.volume_id, &text(&target)).await.unwrap();
@@ -327,13 +333,13 @@ async fn statistics_rise_with_what_is_written(plugin: &Plugin) {
 
 async fn statistics_say_how_large_a_device_is(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     for path in [&target, &a.staging(&volume.volume_id)] {
         let answer = statistics(&a, &volume.volume_id, &text(path)).await.unwrap();
         assert_eq!(
             answer.usage.iter().map(|usage| (usage.unit(), usage.total)).collect::<Vec<_>>(),
-            [(csi::volume_usage::Unit::Bytes, SMALL)]
+            [(csi::volume_usage::Unit::Bytes, plugin.small())]
         );
     }
     a.down(&volume).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hawser_proto::csi;
 use tonic::Code;
 
-use super::SMALL;
+use super::Need;
 use crate::MIB;
 use crate::client::{Client, POD, clone_request, create_request, exactly, map, restore_request};
 use crate::content::{assert_holds, pattern, write, write_through};
@@ -13,6 +13,7 @@ use crate::kernel::{loops_below, may_grow_ext4, mounts_below};
 use crate::plugin::{NODE_A, Plugin};
 use crate::poll::until;
 use crate::refusal::refused;
+use crate::rig::inside;
 
 super::table! {
     a_kill_between_any_two_calls_changes_nothing: [],
@@ -28,14 +29,14 @@ const LENGTH: usize = 3 << 20;
 
 async fn a_kill_between_any_two_calls_changes_nothing(plugin: &Plugin) {
     let usage = plugin.usage();
-    let volume = plugin.a().create("one", SMALL, &usage).await;
+    let volume = plugin.a().create("one", plugin.small(), &usage).await;
     let a = plugin.restart().await;
-    assert_eq!(a.create("one", SMALL, &usage).await, volume);
-    refused(a.try_create(create_request("one", SMALL * 2, &usage)).await, Code::AlreadyExists, &[]);
+    assert_eq!(a.create("one", plugin.small(), &usage).await, volume);
+    refused(a.try_create(create_request("one", plugin.small() * 2, &usage)).await, Code::AlreadyExists, &[]);
     let context = a.attach(&volume, &usage).await.unwrap();
     let a = plugin.restart().await;
     assert_eq!(a.attach(&volume, &usage).await.unwrap(), context);
-    refused(a.delete(&volume.volume_id).await, Code::FailedPrecondition, &[NODE_A]);
+    refused(a.delete(&volume.volume_id).await, Code::FailedPrecondition, &[a.node_id()]);
     a.stage(&volume, &context, &usage).await.unwrap();
     let a = plugin.restart().await;
     let devices = loops_below(plugin.root());
@@ -48,10 +49,10 @@ async fn a_kill_between_any_two_calls_changes_nothing(plugin: &Plugin) {
     a.publish(&volume, &context, &usage, POD).await.unwrap();
     assert_eq!(mounts_below(&target).len(), 1);
     refused(a.unstage(&volume.volume_id).await, Code::FailedPrecondition, &[]);
-    a.expand(&volume.volume_id, exactly(2 * SMALL)).await.unwrap();
+    a.expand(&volume.volume_id, exactly(2 * plugin.small())).await.unwrap();
     let a = plugin.restart().await;
-    let grown = a.expand_here(&volume.volume_id, &target, &usage, 2 * SMALL).await;
-    assert!(grown.is_ok_and(|size| size == 2 * SMALL) || !may_grow_ext4());
+    let grown = a.expand_here(&volume.volume_id, &target, &usage, 2 * plugin.small()).await;
+    assert!(grown.is_ok_and(|size| size == 2 * plugin.small()) || !may_grow_ext4());
     let a = plugin.restart().await;
     a.unpublish(&volume.volume_id, POD).await.unwrap();
     let a = plugin.restart().await;
@@ -59,7 +60,7 @@ async fn a_kill_between_any_two_calls_changes_nothing(plugin: &Plugin) {
     a.unstage(&volume.volume_id).await.unwrap();
     let a = plugin.restart().await;
     a.unstage(&volume.volume_id).await.unwrap();
-    assert_eq!(a.holders(&volume.volume_id).await, [NODE_A]);
+    assert_eq!(a.holders(&volume.volume_id).await, [a.node_id()]);
     a.detach(&volume.volume_id).await.unwrap();
     let a = plugin.restart().await;
     assert!(a.holders(&volume.volume_id).await.is_empty());
@@ -73,13 +74,13 @@ async fn a_kill_between_any_two_calls_changes_nothing(plugin: &Plugin) {
 
 async fn a_kill_between_cutting_and_copying_changes_nothing(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     write(&a.up(&volume, &usage).await, &pattern(1, LENGTH)).unwrap();
     a.down(&volume).await;
     let snapshot = a.snapshot("snapshot", &volume.volume_id).await.unwrap();
     let a = plugin.restart().await;
     assert_eq!(a.snapshot("snapshot", &volume.volume_id).await.unwrap(), snapshot);
-    let request = restore_request("restored", SMALL, &usage, &snapshot.snapshot_id);
+    let request = restore_request("restored", plugin.small(), &usage, &snapshot.snapshot_id);
     let restored = a.try_create(request.clone()).await.unwrap();
     let a = plugin.restart().await;
     assert_eq!(a.try_create(request).await.unwrap(), restored);
@@ -110,9 +111,9 @@ async fn killed_during<T: Send + 'static>(
 
 async fn a_kill_while_staging_can_be_repeated_or_undone(plugin: &Plugin) {
     let usage = plugin.usage();
-    for (number, moment) in MOMENTS.into_iter().enumerate() {
+    for (number, moment) in inside::some(MOMENTS).enumerate() {
         let a = plugin.a();
-        let volume = a.create(&format!("volume-{number}"), SMALL, &usage).await;
+        let volume = a.create(&format!("volume-{number}"), plugin.small(), &usage).await;
         let context = a.attach(&volume, &usage).await.unwrap();
         let (client, again) = (a.clone(), (volume.clone(), context.clone(), usage.clone()));
         let call = async move { client.stage(&again.0, &again.1, &again.2).await.map(drop) };
@@ -134,8 +135,8 @@ async fn a_kill_while_staging_can_be_repeated_or_undone(plugin: &Plugin) {
 
 async fn a_kill_while_unstaging_loses_nothing(plugin: &Plugin) {
     let usage = plugin.usage();
-    let volume = plugin.a().create("one", SMALL, &usage).await;
-    for moment in MOMENTS {
+    let volume = plugin.a().create("one", plugin.small(), &usage).await;
+    for moment in inside::some(MOMENTS) {
         let a = plugin.a();
         write(&a.up(&volume, &usage).await, &pattern(moment, LENGTH)).unwrap();
         a.unpublish(&volume.volume_id, POD).await.unwrap();
@@ -154,14 +155,15 @@ async fn a_kill_while_creating_leaves_a_whole_volume_or_none(plugin: &Plugin) {
     let usage = plugin.usage();
     let a = plugin.a();
     let length = 24 << 20;
-    let source = a.create("source", 32 * MIB, &usage).await;
+    let source = a.create("source", plugin.sizes().fit(32 * MIB), &usage).await;
     write(&a.up(&source, &usage).await, &pattern(1, length)).unwrap();
     a.down(&source).await;
-    for (number, moment) in MOMENTS.into_iter().enumerate() {
+    for (number, moment) in inside::some(MOMENTS).enumerate() {
         let client = plugin.a();
         let request = csi::CreateVolumeRequest {
-            parameters: map([("provisioning", "thick")]),
-            ..clone_request(&format!("clone-{number}"), 32 * MIB, &usage, &source.volume_id)
+            // What is set aside takes time, too.
+            parameters: if plugin.has(Need::Thick) { map([("provisioning", "thick")]) } else { map([]) },
+            ..clone_request(&format!("clone-{number}"), plugin.sizes().fit(32 * MIB), &usage, &source.volume_id)
         };
         let (call, again) = (request.clone(), request);
         let a = killed_during(plugin, async move { client.try_create(call).await.map(drop) }, moment).await;
@@ -169,11 +171,13 @@ async fn a_kill_while_creating_leaves_a_whole_volume_or_none(plugin: &Plugin) {
         assert_holds(&a.up(&clone, &usage).await, 1, length);
         a.down(&clone).await;
         a.delete(&clone.volume_id).await.unwrap();
-        // What was half made is swept, without anybody asking.
-        let new = plugin.root().join("new");
-        until("an empty folder of new objects", || {
-            std::fs::read_dir(&new).unwrap().all(|entry| entry.unwrap().file_name() == "lock").then_some(())
-        });
+        if plugin.has(Need::Kept) {
+            // What was half made is swept, without anybody asking.
+            let new = plugin.root().join("new");
+            until("an empty folder of new objects", || {
+                std::fs::read_dir(&new).unwrap().all(|entry| entry.unwrap().file_name() == "lock").then_some(())
+            });
+        }
     }
     plugin.a().delete(&source.volume_id).await.unwrap();
 }
@@ -181,9 +185,9 @@ async fn a_kill_while_creating_leaves_a_whole_volume_or_none(plugin: &Plugin) {
 async fn a_kill_while_cutting_lets_the_filesystem_write_again(plugin: &Plugin) {
     let usage = plugin.usage();
     let a = plugin.a();
-    let volume = a.create("one", 32 * MIB, &usage).await;
+    let volume = a.create("one", plugin.sizes().fit(32 * MIB), &usage).await;
     let target = a.up(&volume, &usage).await;
-    for (number, moment) in MOMENTS.into_iter().enumerate() {
+    for (number, moment) in inside::some(MOMENTS).enumerate() {
         let (name, id) = (format!("snapshot-{number}"), volume.volume_id.clone());
         let (client, call) = (plugin.a(), (name.clone(), id.clone()));
         write_through(&target, &pattern(moment, 16 << 20)).unwrap();
@@ -204,19 +208,21 @@ async fn a_kill_while_cutting_lets_the_filesystem_write_again(plugin: &Plugin) {
 
 async fn a_kill_of_one_node_is_nothing_to_the_other(plugin: &Plugin) {
     let (a, b, usage) = (plugin.a(), plugin.b().await, plugin.usage());
-    let (here, there) = (a.create("here", SMALL, &usage).await, a.create("there", SMALL, &usage).await);
+    let (here, there) = (a.create("here", plugin.small(), &usage).await, a.create("there", plugin.small(), &usage).await);
     let (target_here, target_there) = (a.up(&here, &usage).await, b.up(&there, &usage).await);
     plugin.kill(NODE_A).await;
     write(&target_there, &pattern(2, LENGTH)).unwrap();
     write(&target_here, &pattern(1, LENGTH)).unwrap();
-    // The other one manages everything, but does not take the volume away from a node that still has it in use.
-    refused(b.detach_from(&here.volume_id, NODE_A).await, Code::FailedPrecondition, &[NODE_A]);
-    refused(b.attach(&here, &usage).await, Code::FailedPrecondition, &[NODE_A]);
+    if plugin.has(Need::Guarded) {
+        // The other one manages everything, but does not take the volume away from a node that still has it in use.
+        refused(b.detach_from(&here.volume_id, a.node_id()).await, Code::FailedPrecondition, &[a.node_id()]);
+    }
+    refused(b.attach(&here, &usage).await, Code::FailedPrecondition, &[a.node_id()]);
     b.down(&there).await;
     assert_holds(&b.up(&there, &usage).await, 2, LENGTH);
     b.down(&there).await;
     let a = plugin.restart().await;
-    assert_eq!(b.holders(&here.volume_id).await, [NODE_A]);
+    assert_eq!(b.holders(&here.volume_id).await, [a.node_id()]);
     assert!(b.holders(&there.volume_id).await.is_empty());
     a.down(&here).await;
     assert_holds(&b.up(&here, &usage).await, 1, LENGTH);

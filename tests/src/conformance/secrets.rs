@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use hawser_proto::csi;
 use tonic::{Response, Status};
 
-use super::SMALL;
 use crate::client::{POD, create_request, exactly, map, text};
 use crate::plugin::Plugin;
 
@@ -45,7 +44,7 @@ async fn a_secret_is_never_shown(plugin: &Plugin) {
     let (mut controller, mut node, mut groups) = (a.controller(), a.node(), a.groups());
     let nowhere = "local:00000000000000000000000000000000-00000000";
 
-    let create = csi::CreateVolumeRequest { secrets: secrets(), ..create_request("one", SMALL, &flagged) };
+    let create = csi::CreateVolumeRequest { secrets: secrets(), ..create_request("one", plugin.small(), &flagged) };
     let volume = told(&mut said, controller.create_volume(create.clone()).await).unwrap().volume.unwrap();
     told(&mut said, controller.create_volume(csi::CreateVolumeRequest { name: "\n".to_owned(), ..create.clone() }).await);
     told(&mut said, controller.create_volume(csi::CreateVolumeRequest { parameters: map([("flavour", "x")]), ..create }).await);
@@ -60,7 +59,7 @@ async fn a_secret_is_never_shown(plugin: &Plugin) {
         told(&mut said, controller.validate_volume_capabilities(validate).await);
         let expand = csi::ControllerExpandVolumeRequest {
             volume_id: id(),
-            capacity_range: Some(exactly(SMALL)),
+            capacity_range: Some(exactly(plugin.small())),
             secrets: secrets(),
             volume_capability: Some(flagged.capability()),
         };

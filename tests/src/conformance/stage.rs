@@ -7,7 +7,7 @@ use hawser_proto::csi;
 use hawser_proto::csi::volume_capability::access_mode::Mode;
 use tonic::Code;
 
-use super::SMALL;
+use super::Need;
 use crate::MIB;
 use crate::client::{Client, POD, text};
 use crate::content::{assert_holds, pattern, write};
@@ -43,7 +43,7 @@ async fn gone(a: &Client, volume: &csi::Volume) {
 
 async fn staging_again_is_the_same(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let (volume, context) = attached(&a, SMALL, &usage).await;
+    let (volume, context) = attached(&a, plugin.small(), &usage).await;
     let staging = a.stage(&volume, &context, &usage).await.unwrap();
     let before = (mounts_below(&staging), loops_below(plugin.root()));
     for _ in 0..3 {
@@ -55,7 +55,7 @@ async fn staging_again_is_the_same(plugin: &Plugin) {
 
 async fn staging_with_another_filesystem_exists_already(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), Usage::mount().filesystem("ext4"));
-    let (volume, context) = attached(&a, SMALL, &usage).await;
+    let (volume, context) = attached(&a, plugin.small(), &usage).await;
     let staging = a.stage(&volume, &context, &usage).await.unwrap();
     refused(a.stage(&volume, &context, &Usage::mount().filesystem("xfs")).await, Code::AlreadyExists, &["ext4", "xfs"]);
     // No wish is no other wish.
@@ -66,7 +66,7 @@ async fn staging_with_another_filesystem_exists_already(plugin: &Plugin) {
 
 async fn staging_in_another_way_exists_already(plugin: &Plugin) {
     let a = plugin.a();
-    let (volume, context) = attached(&a, SMALL, &Usage::mount()).await;
+    let (volume, context) = attached(&a, plugin.small(), &Usage::mount()).await;
     for (first, second) in [(Usage::block(), Usage::mount()), (Usage::mount(), Usage::block())] {
         a.stage(&volume, &context, &first).await.unwrap();
         refused(a.stage(&volume, &context, &second).await, Code::AlreadyExists, &["staged"]);
@@ -78,7 +78,7 @@ async fn staging_in_another_way_exists_already(plugin: &Plugin) {
 
 async fn staging_read_only_what_is_staged_for_writing_exists_already(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let (volume, context) = attached(&a, SMALL, &usage).await;
+    let (volume, context) = attached(&a, plugin.small(), &usage).await;
     a.stage(&volume, &context, &usage).await.unwrap();
     refused(a.stage(&volume, &context, &usage.clone().flag("ro")).await, Code::AlreadyExists, &["for writing"]);
     a.unstage(&volume.volume_id).await.unwrap();
@@ -89,7 +89,7 @@ async fn staging_read_only_what_is_staged_for_writing_exists_already(plugin: &Pl
 
 async fn unstaging_what_is_not_staged_succeeds(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     a.unstage(&volume.volume_id).await.unwrap();
     let context = a.attach(&volume, &usage).await.unwrap();
     a.unstage(&volume.volume_id).await.unwrap();
@@ -109,7 +109,7 @@ async fn unstaging_what_is_not_staged_succeeds(plugin: &Plugin) {
 
 async fn a_volume_with_one_filesystem_is_not_given_with_another(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), Usage::mount().filesystem("ext4"));
-    let (volume, context) = attached(&a, 320 * MIB, &usage).await;
+    let (volume, context) = attached(&a, plugin.sizes().fit(320 * MIB), &usage).await;
     a.stage(&volume, &context, &usage).await.unwrap();
     let target = a.publish(&volume, &context, &usage, POD).await.unwrap();
     write(&target, &pattern(1, 1 << 20)).unwrap();
@@ -128,7 +128,7 @@ async fn a_volume_with_one_filesystem_is_not_given_with_another(plugin: &Plugin)
 
 async fn a_missing_staging_path_is_made(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let (volume, context) = attached(&a, SMALL, &usage).await;
+    let (volume, context) = attached(&a, plugin.small(), &usage).await;
     let mut request = a.stage_request(&volume, &context, &usage);
     let missing = Path::new(&request.staging_target_path).join("not/made/yet");
     request.staging_target_path = text(&missing);
@@ -143,7 +143,7 @@ async fn a_missing_staging_path_is_made(plugin: &Plugin) {
 
 async fn a_staging_path_with_another_mount_is_left_alone(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let (volume, context) = attached(&a, SMALL, &usage).await;
+    let (volume, context) = attached(&a, plugin.small(), &usage).await;
     let staging = a.staging(&volume.volume_id);
     run("mount", &["-t", "tmpfs", "somebody", &text(&staging)]);
     fs::write(staging.join("treasure"), "here").unwrap();
@@ -156,8 +156,14 @@ async fn a_staging_path_with_another_mount_is_left_alone(plugin: &Plugin) {
 
 async fn a_blank_volume_that_is_only_read_is_refused(plugin: &Plugin) {
     let a = plugin.a();
-    for usage in [Usage::mount().readonly(), Usage::mount().mode(Mode::MultiNodeReaderOnly), Usage::mount().flag("ro")] {
-        let (volume, context) = attached(&a, SMALL, &usage).await;
+    let by_need = [
+        (Need::ReadOnly, Usage::mount().readonly()),
+        (Need::Readers, Usage::mount().mode(Mode::MultiNodeReaderOnly)),
+        (Need::Mount, Usage::mount().mode(Mode::SingleNodeReaderOnly)),
+        (Need::Mount, Usage::mount().flag("ro")),
+    ];
+    for (_, usage) in by_need.into_iter().filter(|(need, _)| plugin.has(*need)) {
+        let (volume, context) = attached(&a, plugin.small(), &usage).await;
         refused(a.stage(&volume, &context, &usage).await, Code::FailedPrecondition, &["read-only"]);
         assert!(loops_below(plugin.root()).is_empty());
         gone(&a, &volume).await;
@@ -166,7 +172,7 @@ async fn a_blank_volume_that_is_only_read_is_refused(plugin: &Plugin) {
 
 async fn unstaging_a_published_volume_is_refused_and_loses_nothing(plugin: &Plugin) {
     let (a, usage) = (plugin.a(), plugin.usage());
-    let volume = a.create("one", SMALL, &usage).await;
+    let volume = a.create("one", plugin.small(), &usage).await;
     let target = a.up(&volume, &usage).await;
     write(&target, &pattern(1, 1 << 20)).unwrap();
     refused(a.unstage(&volume.volume_id).await, Code::FailedPrecondition, &[&text(&target)]);

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::model::Hold;
+use super::model::{Answer, Hold, World};
+use super::query::Query;
 use super::{Ec2, State};
 use crate::output::Output;
 use crate::rig::Nvme;
 
-/// The time between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// The time between two looks when no request comes: a test may change the world itself.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Follows the attachments of one instance, until it is dropped.
 #[derive(Debug)]
@@ -41,14 +42,21 @@ impl Devices {
     pub fn follow(ec2: &Ec2, instance: &str, machine: Box<dyn Nvme + Send>, store: &Path) -> Self {
         fs::create_dir_all(store).unwrap();
         let state = Arc::clone(&ec2.state);
+        assert_eq!(state.store.get_or_init(|| store.to_owned()), store, "an EC2 has one store");
         let mut follower =
             Follower { state, instance: instance.to_owned(), machine, store: store.to_owned(), plugged: BTreeMap::new() };
         let end = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&end);
         let thread = std::thread::spawn(move || {
+            let mut seen = None;
             while !ended.load(Ordering::Relaxed) {
-                follower.look();
-                std::thread::sleep(LOOK);
+                if seen.is_some() {
+                    follower.wait(seen);
+                }
+                seen = Some(follower.look());
+            }
+            if follower.machine.stays() {
+                follower.unplug_all();
             }
         });
         Self { end, thread: Some(thread) }
@@ -73,9 +81,15 @@ impl Drop for Devices {
 }
 
 impl Follower {
-    fn look(&mut self) {
-        self.keep_cuts();
-        let attached = self.attached();
+    /// Waits until a request comes that was not `seen`, or a while.
+    fn wait(&self, seen: Option<u64>) {
+        let world = self.state.world.lock().unwrap();
+        drop(self.state.changed.wait_timeout_while(world, LOOK, |world| Some(world.requests) == seen).unwrap());
+    }
+
+    /// Makes the machine as the world is; returns how many requests that had seen.
+    fn look(&mut self) -> u64 {
+        let (attached, seen) = self.attached();
         let gone: Vec<String> = self.plugged.keys().filter(|id| !attached.contains_key(*id)).cloned().collect();
         for id in gone {
             self.machine.unplug(&self.file(&id), &serial(&id));
@@ -93,10 +107,17 @@ impl Follower {
                 Some(_) => {}
             }
         }
+        seen
     }
 
-    /// The volumes that the instance has, with their sizes in GiB.
-    fn attached(&self) -> BTreeMap<String, u32> {
+    fn unplug_all(&self) {
+        for id in self.plugged.keys() {
+            self.machine.unplug(&self.file(id), &serial(id));
+        }
+    }
+
+    /// The volumes that the instance has, with their sizes in GiB, and how many requests had come.
+    fn attached(&self) -> (BTreeMap<String, u32>, u64) {
         let mut world = self.state.world.lock().unwrap();
         world.settle();
         let mut attached = BTreeMap::new();
@@ -108,7 +129,7 @@ impl Follower {
         }
         let shown: Vec<_> = attached.keys().map(|id| (id.clone(), self.instance.clone())).collect();
         world.shown.extend(shown);
-        attached
+        (attached, world.requests)
     }
 
     fn file(&self, id: &str) -> PathBuf {
@@ -127,12 +148,26 @@ impl Follower {
         }
         File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
     }
+}
 
-    /// Keeps what volumes have when they are cut, as snapshots or copies. One that was never attached has nothing.
-    fn keep_cuts(&self) {
-        let cut = self.state.world.lock().unwrap().cut();
-        for (snapshot, volume) in cut {
-            let (file, source) = (self.file(&snapshot), self.file(&volume));
+impl State {
+    /// Has the world act. What is cut has its content when it is said that it was cut.
+    pub(crate) fn act(&self, action: &str, query: &Query) -> Answer {
+        let mut world = self.world.lock().unwrap();
+        let done = world.act(action, query);
+        if done.is_ok() && matches!(action, "CreateSnapshot" | "CopyVolumes") {
+            self.keep_cuts(&world);
+        }
+        self.changed.notify_all();
+        done
+    }
+
+    /// Keeps what volumes have when they are cut, as snapshots or copies. One that was never attached has nothing. On a filesystem with
+    /// reflinks it is one moment of what is being written.
+    fn keep_cuts(&self, world: &World) {
+        let Some(store) = self.store.get() else { return };
+        for (cut, volume) in world.cut() {
+            let (file, source) = (store.join(cut), store.join(volume));
             if !file.exists() && source.exists() {
                 copy(&source, &file);
             }

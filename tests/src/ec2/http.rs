@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::query::Query;
 use super::{Heard, State, Trick, xml};
+use crate::storage::Moment;
 
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
     let door = Router::new().fallback(move |headers: HeaderMap, body: String| {
@@ -38,7 +39,13 @@ fn answer(state: &State, headers: &HeaderMap, body: String) -> Response {
         Some(Trick::LoseRequest) => hang_up(),
         Some(Trick::FailAfter | Trick::LoseAnswer) | None => {}
     }
-    let done = state.world.lock().unwrap().act(&action, &query);
+    if state.kill(&action, Moment::Asked) {
+        hang_up();
+    }
+    let done = state.act(&action, &query);
+    if state.kill(&action, Moment::Done) {
+        hang_up();
+    }
     match trick {
         Some(Trick::FailAfter) => return refuse(500, "InternalError", "An internal error has occurred"),
         Some(Trick::LoseAnswer) => hang_up(),

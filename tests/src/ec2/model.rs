@@ -1,6 +1,7 @@
 //! What there is, and what the actions make of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::query::{Query, lets_through};
@@ -132,13 +133,33 @@ pub struct World {
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) tokens: BTreeMap<String, (Query, String)>,
     number: u64,
+    /// How many requests there were.
+    pub(crate) requests: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: Ec2Settings) -> Self {
         let (volumes, shown, granted, made, snapshots, denied) = Default::default();
         let (full, stubborn, ghosts, instances, tokens) = Default::default();
-        Self { settings, volumes, shown, granted, made, snapshots, denied, full, stubborn, ghosts, instances, tokens, number: 0 }
+        // Several worlds may show devices on one machine.
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed) << 24;
+        Self {
+            settings,
+            volumes,
+            shown,
+            granted,
+            made,
+            snapshots,
+            denied,
+            full,
+            stubborn,
+            ghosts,
+            instances,
+            tokens,
+            number,
+            requests: 0,
+        }
     }
 
     /// An instance that runs in `zone`.
@@ -204,6 +225,7 @@ impl World {
 
     pub(crate) fn act(&mut self, action: &str, query: &Query) -> Answer {
         self.settle();
+        self.requests += 1;
         if self.denied.contains(action) {
             return Err(Refused {
                 status: 403,

@@ -171,7 +171,7 @@ impl State {
     /// a filesystem can be told to stand still.
     fn can_cut(&self, volume: &Volume) -> bool {
         let is_written = volume.attachments.values().any(|attachment| !self.form.way(attachment.access).attached_read_only);
-        self.form.has(Need::Reflink) || !is_written || volume.mounts().any(|mount| !mount.block)
+        self.form.has(Need::Moment) || !is_written || volume.mounts().any(|mount| !mount.block)
     }
 
     /// CSI spec, DeleteSnapshot: OK when it is gone.

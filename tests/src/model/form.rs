@@ -45,7 +45,7 @@ impl Form {
     pub fn all() -> Vec<Self> {
         let may_grow_ext4 = may_grow_ext4();
         let of = |backend: &'static Backend| {
-            let several = backend.has.contains(&Need::Format) && backend.has.contains(&Need::Reflink);
+            let several = backend.has.contains(&Need::Format) && backend.has.contains(&Need::Moment);
             let filesystems = FILESYSTEMS.into_iter().filter(move |(name, _)| several || *name == "ext4");
             filesystems.map(move |(filesystem, sizes)| Self { backend, filesystem, sizes, may_grow_ext4 })
         };

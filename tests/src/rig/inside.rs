@@ -36,6 +36,11 @@ pub fn is_inside() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
+/// All of these; in a node every third, as what takes a moment here takes seconds there. For what is tried many times in the same way.
+pub fn some<T>(all: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    all.into_iter().step_by(if is_inside() { 3 } else { 1 })
+}
+
 /// A node that a suite has enough room in.
 pub fn plan() -> Plan {
     plan_of("suite")

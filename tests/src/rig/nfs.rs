@@ -80,7 +80,7 @@ impl NfsServer {
         match ground {
             Ground::Ext4 => run("mkfs.ext4", &["-q", "-E", "nodiscard", file_name]),
             Ground::Xfs => run("mkfs.xfs", &["-q", "-m", "reflink=1", file_name]),
-            Ground::Nfs => panic!("an export is served from a disk"),
+            Ground::Nfs | Ground::Devices => panic!("an export is served from a disk"),
         };
         let device = node.attach(&file, "exports");
         let server = Self { node, device, exports: Mutex::default() };

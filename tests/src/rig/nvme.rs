@@ -3,9 +3,12 @@
 //! Behind each is a disk of the node, shown by the kernel's NVMe target over its loop transport. What differs from EC2: the transport
 //! is not PCIe, so the controller is below `/sys/devices/virtual`, and the identification has nothing of the vendor's own in it.
 
+mod inside;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
+
+pub use inside::Inside;
 
 use super::Node;
 use crate::output::Output;
@@ -132,6 +135,11 @@ pub trait Nvme {
     /// Runs a piece of shell there with arguments.
     fn script(&self, script: &str, arguments: &[&str]) -> Output;
 
+    /// Whether it goes on when the test ends, so that nothing may be left plugged in.
+    fn stays(&self) -> bool {
+        false
+    }
+
     /// Shows a file that the machine sees (below [`Rig::shared`](super::Rig::shared), say) as an EBS volume with the serial number
     /// `serial` and the model that EC2 gives its volumes; returns the device.
     fn plug(&self, file: &Path, serial: &str) -> PathBuf {
@@ -197,16 +205,6 @@ impl Nvme for Node {
 impl<T: Nvme> Nvme for Arc<T> {
     fn script(&self, script: &str, arguments: &[&str]) -> Output {
         (**self).script(script, arguments)
-    }
-}
-
-/// The machine that this program runs in.
-#[derive(Debug, Clone, Copy)]
-pub struct Inside;
-
-impl Nvme for Inside {
-    fn script(&self, script: &str, arguments: &[&str]) -> Output {
-        Command::new("sh").args(["-euc", script, "sh"]).args(arguments).stdin(Stdio::null()).output().unwrap().into()
     }
 }
 

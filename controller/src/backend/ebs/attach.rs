@@ -18,7 +18,7 @@ use hawser_ebs::Grant;
 use hawser_ebs::instance::{Instance, InstanceState, is_instance_id};
 use hawser_ebs::refusal::Class;
 use hawser_ebs::volume::{Attachment, AttachmentState, Volume as Found, VolumeState};
-use hawser_volume::{Deadline, Error, NodeId, Result};
+use hawser_volume::{Access, Deadline, Error, NodeId, Result};
 use tokio::time::Instant;
 
 use super::Ebs;
@@ -76,15 +76,7 @@ impl Ebs {
         let doing = format!("attach volume {native} to {instance_id}");
         let mut refused = BTreeSet::new();
         let (mut volume, mut instance) = tokio::try_join!(self.look(native, deadline), self.host(instance_id, deadline))?;
-        if shared && !access.is_block() {
-            return Err(Error::invalid(format!("{doing}: {} is possible for raw block only", access.mode)));
-        }
-        if shared && !volume.multi_attach_enabled {
-            return Err(Error::invalid(format!(
-                "{doing}: {} needs a volume that was made for several nodes (io1, io2)",
-                access.mode
-            )));
-        }
+        check_shared(&volume, access).map_err(|error| error.while_doing(&doing))?;
         for _ in 0..ATTEMPTS_MAX {
             match standing(&volume, instance_id, shared) {
                 Standing::Attached(grant) => return Ok(grant),
@@ -243,6 +235,20 @@ impl Ebs {
             Err(_) => Err(elsewhere(doing, &[format!("{from} (detaching)")])),
         }
     }
+}
+
+/// Whether a volume can be used so by several nodes, if that is what is asked for.
+pub(super) fn check_shared(volume: &Found, access: &Access) -> Result<()> {
+    if access.mode.is_single_node() {
+        return Ok(());
+    }
+    if !access.is_block() {
+        return Err(Error::invalid(format!("{} is possible for raw block only", access.mode)));
+    }
+    if !volume.multi_attach_enabled {
+        return Err(Error::invalid(format!("{} needs a volume that was made for several nodes (io1, io2)", access.mode)));
+    }
+    Ok(())
 }
 
 fn elsewhere(doing: &str, holders: &[String]) -> Error {

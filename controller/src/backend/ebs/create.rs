@@ -90,7 +90,9 @@ impl Ebs {
             Source::Snapshot(id) => format!("snapshot/{}", id.native()),
             Source::Volume(id) => format!("volume/{}", id.native()),
         });
-        let asked = digest(&format!("{} {:?} {source:?}", wishes.asked, new.context));
+        // Who says what is the default asks for the same.
+        let kind = wishes.kind.or_else(|| source.is_none().then(VolumeType::default));
+        let asked = digest(&format!("{} {kind:?} {:?} {source:?}", wishes.asked, new.context));
         let mut tags = BTreeMap::from([(label::NAME.to_owned(), new.name.as_str().to_owned())]);
         tags.extend(wishes.tags.clone());
         // What only the CO knows of it, under the names that aws-ebs-csi-driver uses.
@@ -143,6 +145,7 @@ impl Ebs {
             let token = digest(&format!("{} {number}", plan.named));
             match self.send(&origin, plan, &place, size, token, deadline).await {
                 Ok(made) => {
+                    self.memory.belongs(&plan.named, number, &made.id);
                     // Made in this call, as far as can be known.
                     let fresh = !self.memory.has_gone(&made.id) && age(&made) < YOUNG;
                     match self.arrive(made, plan, deadline).await? {
@@ -155,6 +158,8 @@ impl Ebs {
                         return Err(plan.taken_back());
                     }
                 }
+                // Nothing of a volume that has gone is waited for.
+                Err(refusal) if refusal.class() == Class::TokenMismatch && self.memory.is_spent(&plan.named, number) => {}
                 Err(refusal) if refusal.class() == Class::TokenMismatch => {
                     if let Some(found) = self.until_listed(plan, deadline).await?
                         && let Arrival::There(volume) = self.arrive_listed(found, plan, deadline).await?
@@ -332,7 +337,7 @@ impl Plan {
         }
         if volume.tags.get(label::SOURCE) != self.source.as_ref() {
             let made = volume.tags.get(label::SOURCE).map_or("nothing", String::as_str);
-            return other(format!("and was made from {made}, not from {}", self.source.as_deref().unwrap_or("nothing")));
+            return other(format!("and its source is {made}, not {}", self.source.as_deref().unwrap_or("nothing")));
         }
         if volume.tags.get(label::ASKED) != Some(&self.asked) {
             return other("and was asked for with other parameters or for another use".to_owned());

@@ -101,7 +101,11 @@ impl Ebs {
 
     /// Waits until the instance has left the volume.
     async fn until_free(&self, native: &str, instance: &str, way: Way, doing: &str, deadline: Deadline) -> Result<()> {
-        let free = |volume: Option<&Found>| (held(volume, instance) == Held::No).then_some(());
+        let free = |volume: Option<&Found>| {
+            // From now on its age is known.
+            volume.and_then(|volume| volume.attachment_to(instance)).map(|attachment| self.memory.ending(attachment));
+            (held(volume, instance) == Held::No).then_some(())
+        };
         if way == Way::Forced {
             let gentle = deadline.earlier(Deadline::after(GENTLE_MAX));
             if self.account.watch.until(native, gentle, free).await.is_ok() {

@@ -249,9 +249,12 @@ impl Ebs {
         }
         let deadline = Deadline::after(READING);
         let filters = filters.as_slice();
-        let (found, next) = list::page(Cursor::parse(after)?, max, |size, token| async move {
-            self.account.ec2.list_snapshots(filters, size, token.as_deref(), deadline).await
-        })
+        let (found, next) = list::page(
+            Cursor::parse(after)?,
+            max,
+            |snapshot: &Found| &snapshot.id,
+            |size, token| async move { self.account.ec2.list_snapshots(filters, size, token.as_deref(), deadline).await },
+        )
         .await
         .map_err(|error| error.while_doing("list snapshots"))?;
         let items = found.iter().map(|found| self.snapshot_of(found)).collect::<Result<_>>()?;

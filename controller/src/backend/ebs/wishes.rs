@@ -67,7 +67,7 @@ pub(super) struct Wishes {
     pub(super) shared: bool,
     /// The user's tags, those of the configuration among them.
     pub(super) tags: BTreeMap<String, String>,
-    /// A digest of all that a volume of this name must have been asked for with.
+    /// All that a volume of this name must have been asked for with, but for its type.
     pub(super) asked: String,
 }
 
@@ -75,16 +75,18 @@ impl Wishes {
     /// Reads `map`; what it does not say the configuration does.
     pub(super) fn read(map: &BTreeMap<String, String>, accesses: &[Access], fields: &Fields, config: &EbsConfig) -> Result<Self> {
         let (tags, rest) = split(map, TAG);
-        let read: Parameters = parameters::read("parameters", &rest)?;
+        let mut read: Parameters = parameters::read("parameters", &rest)?;
         let shared = shared(accesses)?;
         check(&read, shared)?;
         let mut all = config.tags.clone();
         all.extend(template::tags(tags.iter(), fields)?);
         let encrypted = read.encrypted.or(read.kms_key_id.is_some().then_some(true)).or(config.encrypted);
         let key = read.kms_key_id.clone().or_else(|| config.kms_key.clone()).filter(|_| encrypted != Some(false));
+        // Which type it is to be when none is said depends on what it is made from.
+        let kind = read.kind.take();
         Ok(Self {
             asked: format!("{read:?} {shared}"),
-            kind: read.kind,
+            kind,
             iops: read.iops,
             iops_per_gib: read.iops_per_gib,
             raise: read.raise,

@@ -1,0 +1,76 @@
+//! A simulated EC2 for one plugin, on the machine that both run on: its nodes are instances that are one machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::devices::Devices;
+use super::{Ec2, Ec2Settings, ZONES};
+use crate::plugin::{NODE_A, NODE_B};
+use crate::rig::Inside;
+use crate::storage::{Moment, Storage, runtime};
+use crate::workspace::Workspace;
+
+/// Where the nodes of this machine note whose devices they have.
+const NOTES: &str = "/run/hawser/ebs/local";
+
+/// An EC2 and its instances.
+#[derive(Debug)]
+pub struct Beside {
+    // Dropped in this order.
+    devices: Vec<Devices>,
+    ec2: Ec2,
+    instances: BTreeMap<&'static str, String>,
+    _store: Workspace,
+}
+
+impl Beside {
+    /// Starts it, with the content of its volumes in a directory within `ground`.
+    pub fn start(ground: &Path) -> Self {
+        let entered = runtime().enter();
+        let ec2 = Ec2::serve(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Ec2Settings::default());
+        drop(entered);
+        let instances: BTreeMap<_, _> = [NODE_A, NODE_B].map(|name| (name, ec2.world().instance(ZONES[0]))).into();
+        let store = Workspace::within(ground);
+        let devices =
+            instances.values().map(|instance| Devices::follow(&ec2, instance, Box::new(Inside), store.path())).collect();
+        Self { devices, ec2, instances, _store: store }
+    }
+}
+
+impl Storage for Beside {
+    fn node_id(&self, name: &str) -> String {
+        self.instances[name].clone()
+    }
+
+    fn yaml(&self) -> String {
+        let (address, zone) = (self.ec2.address(), ZONES[0]);
+        format!("    type: ebs\n    region: us-east-1\n    zone: {zone}\n    endpoint: {address}\n    node: {{ zone: {zone} }}\n")
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")]
+            .map(|(key, value)| (key, value.to_owned()))
+            .into()
+    }
+
+    fn kill_at(&self, action: &'static str, moment: Moment, process: Pid) {
+        self.ec2.kill_at(action, moment, process);
+    }
+
+    fn left(&self) -> Vec<String> {
+        assert!(self.devices.iter().all(Devices::is_well), "the devices are not followed any more");
+        let world = self.ec2.world();
+        let mut left: Vec<String> = world.volumes.keys().chain(world.snapshots.keys()).cloned().collect();
+        left.extend(world.shown.iter().map(|(volume, instance)| format!("the device of {volume} on {instance}")));
+        for noted in fs::read_dir(NOTES).into_iter().flatten().flatten() {
+            let name = noted.file_name().to_string_lossy().into_owned();
+            if world.granted.iter().any(|(volume, _)| name.starts_with(volume)) {
+                left.push(format!("a note of {name}"));
+            }
+        }
+        left
+    }
+}
