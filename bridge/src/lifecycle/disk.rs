@@ -1,5 +1,6 @@
 //! Disks that a resource provider offers: volumes that Mesos finds at a path of its own rule, and never says it is done with.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hawser_host::beneath::Directory;
@@ -86,7 +87,8 @@ impl Inner {
         let _guard = self.locks.lock(&disk.id).await;
         // Looked up now and nowhere else: what was emptied once has a new user's data since.
         let key = disk.id.clone();
-        let has_leftovers = self.ledger(move |ledger| ledger.entry::<()>(Section::Leftovers, &key)).await?.is_some();
+        let leftovers = self.ledger(move |ledger| ledger.entry::<Option<u64>>(Section::Leftovers, &key)).await?;
+        let has_leftovers = leftovers.is_some();
         if !has_leftovers && self.is_shown(disk).await? {
             return Ok(());
         }
@@ -130,7 +132,7 @@ impl Inner {
                     disk.id
                 )));
             }
-            empty(&disk.target).await?;
+            empty(&disk.target, leftovers.flatten()).await?;
             let mut batch = Batch::default();
             batch.remove(Section::Leftovers, &disk.id);
             self.ledger(move |ledger| ledger.write_together(&batch)).await?;
@@ -207,12 +209,25 @@ impl Inner {
 
 /// Removes everything in the filesystem at `path`, through no link and into no other mount. `lost+found` goes too: users write there,
 /// and e2fsck makes another one.
-async fn empty(path: &Path) -> Result<()> {
+///
+/// Nothing is removed when a file is younger than `destroyed`, in seconds since 1970: this agent was away, and meanwhile another one was
+/// given the disk, whose users' data it is.
+async fn empty(path: &Path, destroyed: Option<u64>) -> Result<()> {
     let path = path.to_owned();
     let work = move || {
         // A driver's word alone is not enough to remove what is here.
         if Linux.mounts()?.at(&path).is_empty() {
             return Err(Error::internal(format!("nothing is mounted at {}, where a disk was to be emptied", path.display())));
+        }
+        if let Some(destroyed) = destroyed
+            && let Some(younger) = younger_file(&path, destroyed)
+                .map_err(|error| Error::unavailable(format!("look into {}", path.display())).caused_by(error))?
+        {
+            tracing::error!(
+                file = %younger.display(),
+                "a destroyed volume's data was to be removed here, and somebody has written since: nothing is removed"
+            );
+            return Ok(());
         }
         let root = Directory::open(&path)?;
         for name in root.names()? {
@@ -223,5 +238,49 @@ async fn empty(path: &Path) -> Result<()> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::internal("emptying a disk panicked; see the log").caused_by(error)),
+    }
+}
+
+/// A file in the filesystem at `root` that was changed after `time`, in seconds since 1970. Directories do not count, as a removal that was
+/// cut short has changed them.
+fn younger_file(root: &Path, time: u64) -> std::io::Result<Option<PathBuf>> {
+    let device = std::fs::symlink_metadata(root)?.dev();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            let metadata = std::fs::symlink_metadata(&path)?;
+            if metadata.dev() != device {
+                continue;
+            }
+            // The removal of another name of it changes a file's ctime, too; its content has a time that programs may set.
+            let changed = if metadata.nlink() > 1 { metadata.mtime() } else { metadata.ctime() };
+            if metadata.is_dir() {
+                directories.push(path);
+            } else if u64::try_from(changed).is_ok_and(|changed| changed > time) {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_has_written_since_is_found_and_directories_are_not() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("a/b")).unwrap();
+        assert_eq!(younger_file(place.path(), 0).unwrap(), None);
+        let deep = place.path().join("a/b/letter");
+        std::fs::write(&deep, "words").unwrap();
+        assert_eq!(younger_file(place.path(), 0).unwrap().as_ref(), Some(&deep));
+        let written = u64::try_from(std::fs::metadata(&deep).unwrap().ctime()).unwrap();
+        assert_eq!(younger_file(place.path(), written).unwrap(), None, "in the same second it is the destroyed one's");
+        assert_eq!(younger_file(place.path(), written - 1).unwrap(), Some(deep));
+        std::os::unix::fs::symlink("/proc", place.path().join("link")).unwrap();
+        assert!(younger_file(place.path(), u64::MAX).unwrap().is_none());
     }
 }

@@ -53,6 +53,8 @@ impl State {
     pub(super) fn add_disk(&mut self, id: &str, entry: DiskEntry) -> Result<()> {
         let mut batch = Batch::default();
         batch.put(Section::Disks, id, &entry)?;
+        // Whatever was to be removed from it once, it has had other users since.
+        batch.remove(Section::Leftovers, id);
         self.write(batch)?;
         self.totals.add(&entry.resource.0);
         self.disks.insert(id.to_owned(), entry);
@@ -64,6 +66,7 @@ impl State {
         let Some(entry) = self.disks.get(id).cloned() else { return Ok(()) };
         let mut batch = Batch::default();
         batch.remove(Section::Disks, id);
+        batch.remove(Section::Leftovers, id);
         self.write(batch)?;
         self.totals.subtract(&entry.resource.0)?;
         self.disks.remove(id);

@@ -18,7 +18,7 @@ use super::disks::DiskEntry;
 use super::format::Stored;
 use super::resource::{Conversion, Totals, disk_id};
 use crate::driver::Context;
-use crate::ledger::{Batch, Ledger, Section};
+use crate::ledger::{Batch, Ledger, Section, now};
 use crate::mesos::AgentId;
 
 /// Keys of [`Section::Provider`].
@@ -236,7 +236,8 @@ impl State {
             }
         }
         for id in &outcome.leftovers {
-            batch.put(Section::Leftovers, id, &())?;
+            // When: what is younger in the disk is somebody else's.
+            batch.put(Section::Leftovers, id, &Some(now()))?;
         }
         self.put_space(batch)?;
         Ok(outcome.conversions.into_iter().filter_map(|conversion| conversion.converted).collect())

@@ -133,7 +133,7 @@ mod tests {
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
-            while !request.ends_with(b"}}}") {
+            while !request.ends_with(br#""type":"SUBSCRIBE"}"#) {
                 request.push(stream.read_u8().await.unwrap());
             }
             stream.write_all(&bytes).await.unwrap();

@@ -45,7 +45,11 @@ async fn mesos_own_storage_provider_runs_the_driver_and_offers_what_there_is() {
     plugin.stop(NODE_A).await;
 
     let workspace = Workspace::new();
-    let flags = vec![("MESOS_RESOURCE_PROVIDER_CONFIG_DIR", providers(&workspace, &plugin.config()))];
+    let flags = vec![
+        ("MESOS_RESOURCE_PROVIDER_CONFIG_DIR", providers(&workspace, &plugin.config())),
+        // Where Mesos makes a directory for the plugin's socket, which it leaves behind.
+        ("TMPDIR", workspace.directory("tmp").display().to_string()),
+    ];
     let mut mesos = Mesos::start(&workspace, Options { flags, ..Options::default() }).await;
     let ready = |mesos: &Mesos, times: usize| {
         until("the provider's being ready", || {
