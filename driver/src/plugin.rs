@@ -95,15 +95,20 @@ impl Plugin {
                     attachers.insert(name.clone(), Arc::new(attacher));
                 }
                 BackendConfig::ScaleIo(scaleio) => {
-                    if mode != Mode::Controller {
-                        return Err(Error::unsupported(format!(
-                            "backend {name}: nodes of ScaleIO are not served yet; start the controller with `hawser serve controller`, and leave \
-                             the backend out on nodes"
-                        )));
+                    let failed = |error: Error| error.while_doing(format_args!("backend {name}"));
+                    // The node needs neither gateways nor passwords.
+                    if mode != Mode::Node {
+                        let backend = hawser_controller::backend::scaleio::ScaleIo::new(name.clone(), scaleio.clone());
+                        provisioners.insert(name.clone(), Arc::new(backend.map_err(failed)?));
                     }
-                    let backend = hawser_controller::backend::scaleio::ScaleIo::new(name.clone(), scaleio.clone())
-                        .map_err(|error| error.while_doing(format_args!("backend {name}")))?;
-                    provisioners.insert(name.clone(), Arc::new(backend));
+                    if mode != Mode::Controller {
+                        let attacher = hawser_node::backend::scaleio::ScaleIo::new(name.clone(), scaleio, Arc::clone(host));
+                        let attacher = attacher.map_err(failed)?;
+                        if let (None, Some(guid)) = (&id, attacher.node_id()) {
+                            id = Some(guid.parse()?);
+                        }
+                        attachers.insert(name.clone(), Arc::new(attacher));
+                    }
                 }
                 BackendConfig::Nfs(nfs) => {
                     let export = Export::new(name.clone(), nfs.clone(), Arc::clone(host))

@@ -9,27 +9,36 @@
 //!                                                                            ▲
 //!                       asked again before a format, before a mount, and of the mount's device before it is seen
 //! ```
+//!
+//! A disk of ScaleIO is asked through its driver's program ([`crate::sdc`]), by its node; that the open device is the disk that the
+//! answer is about follows from the kernel's number of the disk (`diskseq`), which no other one ever has.
 
 use std::fmt;
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
 
 use self::tree::{Listed, Tree};
 use crate::device::{Device, DeviceNumber};
 use crate::errno::Attempt;
-use crate::mountinfo::MountEntry;
 use crate::nvme;
+use crate::sdc::{self, Sdc};
 use crate::uevent::Uevents;
 
+mod mounted;
+mod scini;
 mod tree;
+
+pub use mounted::{Beneath, is_severed, of_mount};
 
 /// How often it is looked for a disk while the kernel says nothing.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The same where the kernel cannot be listened to, and for what it does not tell (a size).
 const LOOK_OFTEN: Duration = Duration::from_millis(100);
+
+/// How often a driver that has to be told so looks for its disks anew while one is waited for.
+const RESCAN: Duration = Duration::from_secs(5);
 
 /// By what a disk is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +57,13 @@ pub enum DiskName {
         /// The name, `xvdba`.
         name: String,
     },
+    /// A volume of ScaleIO, a disk of the driver of its SDC.
+    ScaleIo {
+        /// The ids of its system and its own, `SYSTEM-VOLUME`, in small letters.
+        volume: String,
+        /// Who tells whose a disk is.
+        sdc: Sdc,
+    },
 }
 
 impl fmt::Display for DiskName {
@@ -56,6 +72,7 @@ impl fmt::Display for DiskName {
             DiskName::Nvme { serial, namespace: 1, .. } => f.write_str(serial),
             DiskName::Nvme { serial, namespace, .. } => write!(f, "{serial} (namespace {namespace})"),
             DiskName::Xen { name } => f.write_str(name),
+            DiskName::ScaleIo { volume, .. } => f.write_str(volume),
         }
     }
 }
@@ -72,6 +89,9 @@ impl DiskName {
             DiskName::Xen { .. } => Tree::real().name_of(device.number)?.ok_or_else(|| {
                 Error::unavailable(format!("{} (device {}) is not there any more", device.path.display(), device.number))
             })?,
+            DiskName::ScaleIo { sdc, .. } => {
+                DiskName::ScaleIo { volume: scini::volume_of(&Tree::real(), device, sdc)?, sdc: sdc.clone() }
+            }
         };
         if found == *self {
             return Ok(());
@@ -82,17 +102,6 @@ impl DiskName {
             device.number
         )))
     }
-}
-
-/// What lies beneath a mount, as far as the kernel's tables tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Beneath {
-    /// A disk that is there.
-    Disk(DiskName),
-    /// A disk that is gone from the machine, while its filesystem is still mounted or its node still shown.
-    Gone(Trace),
-    /// Something else.
-    Other,
 }
 
 /// What is left of a disk that is gone: by this, whoever opened it knows it again.
@@ -136,12 +145,19 @@ pub fn open(names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<O
     let tree = Tree::real();
     // Before the first look, so that nothing falls between the two.
     let events = Uevents::listen().inspect_err(|error| tracing::debug!(error = error.chain(), "looking for a disk often")).ok();
+    let mut told = scini::Told::default();
+    let mut rescanned: Option<Instant> = None;
     loop {
-        if let Some(device) = open_now(&tree, names, read_only)? {
+        if let Some(device) = open_now(&tree, names, read_only, &mut told)? {
             return Ok(Some(device));
         }
         if deadline.passed() {
             return Ok(None);
+        }
+        if names.iter().any(|name| matches!(name, DiskName::ScaleIo { .. })) && rescanned.is_none_or(|at| at.elapsed() >= RESCAN)
+        {
+            rescan_sdc();
+            rescanned = Some(Instant::now());
         }
         if events.as_ref().is_none_or(|events| events.wait(LOOK.min(deadline.remaining())).is_err()) {
             std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
@@ -149,9 +165,16 @@ pub fn open(names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<O
     }
 }
 
+/// The driver looks from time to time by itself too, so it is waited for whether or not it could be told.
+fn rescan_sdc() {
+    if let Err(error) = sdc::rescan() {
+        tracing::debug!(error = error.chain(), "could not ask for a rescan");
+    }
+}
+
 /// Opens it if it is there now.
-fn open_now(tree: &Tree, names: &[DiskName], read_only: bool) -> Result<Option<Device>> {
-    let Some((name, listed)) = find(tree, names)? else { return Ok(None) };
+fn open_now(tree: &Tree, names: &[DiskName], read_only: bool, told: &mut scini::Told) -> Result<Option<Device>> {
+    let Some((name, listed)) = find(tree, names, told)? else { return Ok(None) };
     let path = tree.dev.join(&listed.node);
     let opened = tree.make_node(&listed).and_then(|()| Device::open(&path, read_only));
     // What was attached anew under the same name meanwhile is another device, and is looked for anew.
@@ -177,9 +200,15 @@ fn open_now(tree: &Tree, names: &[DiskName], read_only: bool) -> Result<Option<D
 }
 
 /// The disk that sysfs lists under the first of `names` that there is; `Precondition` when two say that they are it.
-fn find(tree: &Tree, names: &[DiskName]) -> Result<Option<(DiskName, Listed)>> {
+fn find(tree: &Tree, names: &[DiskName], told: &mut scini::Told) -> Result<Option<(DiskName, Listed)>> {
     let listed = tree.list()?;
     for name in names {
+        if let DiskName::ScaleIo { volume, sdc } = name {
+            if let Some(listed) = scini::find(tree, volume, sdc, told)? {
+                return Ok(Some((name.clone(), listed)));
+            }
+            continue;
+        }
         let mut found = listed.iter().filter(|(known, _)| known == name).map(|(_, listed)| listed);
         let Some(first) = found.next() else { continue };
         if let Some(second) = found.next() {
@@ -193,59 +222,17 @@ fn find(tree: &Tree, names: &[DiskName]) -> Result<Option<(DiskName, Listed)>> {
     Ok(None)
 }
 
-/// What lies beneath a mount: [`Host::disk_of`](crate::Host::disk_of).
-pub fn of_mount(mount: &MountEntry) -> Result<Beneath> {
-    beneath(&Tree::real(), mount)
-}
-
-fn beneath(tree: &Tree, mount: &MountEntry) -> Result<Beneath> {
-    match mount.filesystem.as_str() {
-        // A raw device is shown by a bind mount of its node, whose root is the node's name in the filesystem of /dev.
-        "devtmpfs" | "tmpfs" => {
-            let Some((node, is_removed)) = node_of_root(&mount.root) else { return Ok(Beneath::Other) };
-            let Ok(stat) = rustix::fs::lstat(&mount.mount_point) else { return Ok(Beneath::Other) };
-            let number = DeviceNumber::from_dev(stat.st_rdev);
-            // A node that was removed, or that is of another device by now, shows what was there before.
-            if !is_removed && tree.number_of(&node)? == Some(number) {
-                return Ok(tree.name_of(number)?.map_or(Beneath::Other, Beneath::Disk));
-            }
-            Ok(Beneath::Gone(Trace::Node(stat.st_dev, stat.st_ino)))
-        }
-        // It numbers its mounts itself; its source is the device all the same, and the device keeps its name while it is mounted.
-        "btrfs" => {
-            let name = mount.source.file_name().and_then(|name| name.to_str()).filter(|name| tree::is_disk(name));
-            let Some(name) = name else { return Ok(Beneath::Other) };
-            match tree.number_of(name)? {
-                Some(number) => Ok(tree.name_of(number)?.map_or(Beneath::Other, Beneath::Disk)),
-                None => Ok(Beneath::Gone(Trace::Name(name.to_owned()))),
-            }
-        }
-        _ if mount.device.major == 0 => Ok(Beneath::Other),
-        _ if !tree.is_there(mount.device)? => Ok(Beneath::Gone(Trace::Number(mount.device))),
-        _ => Ok(tree.name_of(mount.device)?.map_or(Beneath::Other, Beneath::Disk)),
-    }
-}
-
-/// The name of the disk's node that is the root of a mount, and whether it has been removed (`//deleted`, as mountinfo writes it).
-fn node_of_root(root: &Path) -> Option<(String, bool)> {
-    let text = root.to_str()?;
-    let (text, is_removed) = match text.strip_suffix("//deleted") {
-        Some(cut) => (cut, true),
-        None => (text, false),
-    };
-    let name = Path::new(text).file_name()?.to_str()?;
-    tree::is_disk(name).then(|| (name.to_owned(), is_removed))
-}
-
 /// Has the disk's size read anew: [`Host::rescan_disk`](crate::Host::rescan_disk).
 pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
     let tree = Tree::real();
-    let Some(device) = open_now(&tree, names, true)? else { return Ok(None) };
-    if device.current_size()? < at_least
-        && let Some(ask) = tree.rescan_file(device.number)?
-    {
-        // The controller tells its host of a change by itself, too; where it may not be asked, that has to do.
-        if let Err(error) = std::fs::write(&ask, "1") {
+    let Some(device) = open_now(&tree, names, true, &mut scini::Told::default())? else { return Ok(None) };
+    if device.current_size()? < at_least {
+        if matches!(device.disk, Some(DiskName::ScaleIo { .. })) {
+            rescan_sdc();
+        } else if let Some(ask) = tree.rescan_file(device.number)?
+            // The controller tells its host of a change by itself, too; where it may not be asked, that has to do.
+            && let Err(error) = std::fs::write(&ask, "1")
+        {
             tracing::debug!(path = %ask.display(), %error, "could not ask for a rescan");
         }
     }
@@ -261,7 +248,7 @@ pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result
 
 /// Brings a disk to rest, so that it can be taken away: [`Host::rest_disk`](crate::Host::rest_disk).
 pub fn rest(names: &[DiskName]) -> Result<()> {
-    let Some(device) = open_now(&Tree::real(), names, true)? else { return Ok(()) };
+    let Some(device) = open_now(&Tree::real(), names, true, &mut scini::Told::default())? else { return Ok(()) };
     if device.is_held()? {
         return Err(Error::precondition(format!(
             "{} is still mounted (perhaps in another mount namespace) or used by LVM, md or swap; unmount it there",

@@ -1,4 +1,4 @@
-//! Running a program: the only place that does, and only `mkfs.*` and `e2fsck` are ever asked for.
+//! Running a program: the only place that does, and only `mkfs.*`, `e2fsck`, `mount.nfs` and the `drv_cfg` of an SDC are ever asked for.
 //!
 //! A child has no input, a clean environment, a process group of its own, and until the deadline to finish. What it says is kept
 //! to the last few kilobytes, for the error message. It is always reaped; one that cannot be killed, because it hangs in the
@@ -41,15 +41,15 @@ pub struct Outcome {
 /// A program to run.
 #[derive(Debug, Clone)]
 pub struct Program {
-    name: &'static str,
+    name: String,
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Program {
-    /// The program called `name`, in `PATH` or one of the usual directories.
-    pub fn new(name: &'static str) -> Self {
-        Self { name, arguments: Vec::new(), environment: Vec::new() }
+    /// The program called `name`, in `PATH` or one of the usual directories, or at that place if it is an absolute path.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// Adds an argument.
@@ -125,15 +125,15 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        tracing::error!(program = self.name, pid = child.id(), "a killed program does not end; it hangs in the kernel");
+        tracing::error!(program = %self.name, pid = child.id(), "a killed program does not end; it hangs in the kernel");
         let reaper = std::thread::Builder::new().name(format!("reap {}", child.id()));
         if let Err(error) = reaper.spawn(move || child.wait()) {
-            tracing::error!(program = self.name, %error, "no thread to wait for it: it will stay as a zombie");
+            tracing::error!(program = %self.name, %error, "no thread to wait for it: it will stay as a zombie");
         }
     }
 
     fn find(&self) -> Result<PathBuf> {
-        std::env::split_paths(&search_path()).map(|directory| directory.join(self.name)).find(|path| path.is_file()).ok_or_else(
+        std::env::split_paths(&search_path()).map(|directory| directory.join(&self.name)).find(|path| path.is_file()).ok_or_else(
             || Error::precondition(format!("{} is not installed on this node; install the package that has it", self.name)),
         )
     }

@@ -211,6 +211,7 @@ impl Host for Faulty<dyn Host> {
         fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>>;
         fn open_disk(&self, names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>>;
         fn disk_of(&self, mount: &MountEntry) -> Result<Beneath>;
+        fn is_severed(&self, mount: &MountEntry) -> Result<bool>;
         fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>>;
         fn rest_disk(&self, names: &[DiskName]) -> Result<()>;
         fn probe(&self, device: &Device) -> Result<Content>;

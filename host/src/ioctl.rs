@@ -206,9 +206,20 @@ pub(crate) struct DiskQuota {
     pub(crate) valid: u32,
 }
 
+/// What the driver of an SDC answers when it is asked for its GUID (goscaleio, `drv_cfg.go`, `ioctlGUID`).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SdcAnswer {
+    pub(crate) code: [u8; 8],
+    pub(crate) guid: [u8; 16],
+    pub(crate) network: [u32; 2],
+}
+
 /// The generated functions, unsafe because an ioctl may do anything to its argument.
 mod raw {
-    use super::{BtrfsDevice, BtrfsInfo, BtrfsVolume, FileAttributes, LoopConfig, LoopInfo, NvmeCommand, XfsGeometry, XfsGrow};
+    use super::{
+        BtrfsDevice, BtrfsInfo, BtrfsVolume, FileAttributes, LoopConfig, LoopInfo, NvmeCommand, SdcAnswer, XfsGeometry, XfsGrow,
+    };
 
     nix::ioctl_read_bad!(block_read_only, nix::request_code_none!(0x12, 94), libc::c_int);
     nix::ioctl_none!(block_flush, 0x12, 97);
@@ -233,6 +244,12 @@ mod raw {
     nix::ioctl_read!(btrfs_info, 0x94, 31, BtrfsInfo);
     nix::ioctl_readwrite!(btrfs_device, 0x94, 30, BtrfsDevice);
     nix::ioctl_write_ptr!(btrfs_resize, 0x94, 3, BtrfsVolume);
+
+    nix::ioctl_read!(block_sequence, 0x12, 128, u64);
+
+    // The numbers carry no size, and the driver takes as much as it wants.
+    nix::ioctl_readwrite_bad!(sdc_guid, nix::request_code_none!(b'a', 14), SdcAnswer);
+    nix::ioctl_readwrite_bad!(sdc_rescan, nix::request_code_none!(b'a', 10), SdcAnswer);
 
     nix::ioctl_none!(nvme_namespace, b'N', 0x40);
     nix::ioctl_readwrite!(nvme_admin, b'N', 0x41, NvmeCommand);
@@ -309,6 +326,12 @@ read! {
     block_read_only(libc::c_int);
     /// BLKGETSIZE64, in bytes.
     block_size(usize);
+    /// BLKGETDISKSEQ: a number that no two disks ever have, of Linux 5.15.
+    block_sequence(u64);
+    /// The GUID of the SDC.
+    sdc_guid(SdcAnswer);
+    /// Has the SDC look at its volumes anew.
+    sdc_rescan(SdcAnswer);
     /// LOOP_GET_STATUS64; ENXIO when nothing is bound.
     loop_status(LoopInfo);
     /// FIFREEZE; the argument is not used.
@@ -401,5 +424,6 @@ mod tests {
         assert_eq!(size_of::<FileAttributes>(), 28);
         assert_eq!(size_of::<DiskQuota>(), 72);
         assert_eq!(size_of::<NvmeCommand>(), 72);
+        assert_eq!(size_of::<SdcAnswer>(), 32);
     }
 }

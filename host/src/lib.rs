@@ -9,8 +9,8 @@
 //! processes ([`lock`]), copies that keep holes ([`copy`]).
 //!
 //! Everything here may block. Callers run it on threads where that is allowed, and are prepared to abandon it: a hung
-//! server or device cannot be interrupted, only left behind. The only programs that are ever executed are `mkfs.*` and
-//! `fsck`-like checkers ([`exec`]).
+//! server or device cannot be interrupted, only left behind. The only programs that are ever executed are `mkfs.*`,
+//! `fsck`-like checkers, `mount.nfs`, and the program of ScaleIO's SDC ([`exec`]).
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,7 @@ pub mod removal;
 pub mod replica;
 mod rungs;
 mod scratch;
+pub mod sdc;
 pub mod signature;
 pub mod space;
 pub mod step;
@@ -69,6 +70,7 @@ pub use linux::Linux;
 pub use mountinfo::{MountEntry, MountTable};
 pub use nfs::{Detached, NfsMount};
 pub use options::MountOptions;
+pub use sdc::Sdc;
 pub use signature::{Content, FilesystemInfo};
 pub use target::{Shape, Target};
 pub use usage::{Space, Usage};
@@ -153,6 +155,10 @@ pub trait Host: Send + Sync + Debug {
 
     /// The disk that `mount` shows, a filesystem on it or its node, even when it is gone.
     fn disk_of(&self, mount: &MountEntry) -> Result<Beneath>;
+
+    /// Whether the disk beneath `mount` is gone from the machine, also when another has its number by now. What is written through such a
+    /// mount goes nowhere.
+    fn is_severed(&self, mount: &MountEntry) -> Result<bool>;
 
     /// Has the size of a disk read anew and waits until it is `at_least` so large, no longer than until `deadline`. The size that it has,
     /// or nothing when there is no such disk.

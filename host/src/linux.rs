@@ -91,6 +91,10 @@ impl Host for Linux {
         disk::of_mount(mount)
     }
 
+    fn is_severed(&self, mount: &MountEntry) -> Result<bool> {
+        disk::is_severed(mount)
+    }
+
     fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
         disk::rescan(names, at_least, deadline)
     }

@@ -42,11 +42,6 @@ pub trait Attacher: Send + Sync + fmt::Debug {
     /// the size to be `at_least` so much.
     fn rescan(&self, volume: &VolumeId, node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes>;
 
-    /// Whether the volume's device is gone from the node, so that what was not written to it never will be. Asked when writing failed.
-    fn is_lost(&self, _volume: &VolumeId) -> Result<bool> {
-        Ok(false)
-    }
-
     /// Whether the storage system answers: asked before a mount of it is touched, so that nothing hangs in one whose server is silent,
     /// and keeps it in use. `Unavailable` when it does not.
     fn answers(&self) -> Result<()> {

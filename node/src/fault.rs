@@ -26,7 +26,6 @@ impl Attacher for Faulty<dyn Attacher> {
         fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>>;
         fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool>;
         fn rescan(&self, volume: &VolumeId, node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes>;
-        fn is_lost(&self, volume: &VolumeId) -> Result<bool>;
         fn answers(&self) -> Result<()>;
         fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
     }

@@ -8,7 +8,7 @@ use hawser_volume::{Access, Error, Kind, Result, VolumeId};
 
 use crate::attach::Attacher;
 use crate::stage::mount_point;
-use crate::view::{View, unmount_all};
+use crate::view::{View, prove_connected, unmount_all};
 
 /// A volume to be published.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(crate) fn publish(host: &dyn Host, attacher: &dyn Attacher, publish: &Publis
         }
         return Err(not_staged());
     };
+    prove_connected(host, volume, staged)?;
     let mount_flags = publish.access.mount().map_or(&[][..], |mount| &mount.flags);
     let options = MountOptions::parse(mount_flags)?;
     let read_only = publish.read_only || options.read_only || publish.access.mode.is_read_only();

@@ -7,7 +7,7 @@ use hawser_host::{Content, Device, FormatOptions, Host, MountEntry, MountOptions
 use hawser_volume::{Access, AccessKind, Error, Filesystem, Kind, MkfsParameters, MountAccess, Result, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
-use crate::view::{View, unmount_all};
+use crate::view::{View, prove_connected, unmount_all};
 
 /// The name, below the staging path of a raw block volume, at which its device is mounted.
 const DEVICE: &str = "device";
@@ -34,6 +34,7 @@ pub(crate) fn stage(host: &dyn Host, attacher: &dyn Attacher, stage: &Stage) -> 
         path => path?,
     };
     if let Some(entry) = staged(&View::now(host, attacher, volume)?, stage, &staging)? {
+        prove_connected(host, volume, &entry)?;
         return stage_again(host, attacher, stage, &staging, &entry);
     }
     let source = attacher.attach(&stage.attach)?;
@@ -234,7 +235,7 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
             if view.shows(&device)? {
                 unmount_all(host, attacher, volume, &device)?;
                 host.remove_target(&device)?;
-            } else if view.at(&staging)?.is_some_and(|entry| !entry.super_read_only()) {
+            } else if let Some(entry) = view.at(&staging)?.filter(|entry| !entry.super_read_only()) {
                 attacher.answers()?;
                 match host.sync(&staging) {
                     // What the server does not know any more takes nothing; keeping it mounted would keep it for ever.
@@ -242,7 +243,7 @@ pub(crate) fn unstage(host: &dyn Host, attacher: &dyn Attacher, attach: &Attach,
                         tracing::warn!(volume = %volume, error = error.chain(), "the server does not know the volume any more; it is unmounted as it is");
                     }
                     // Waiting would save nothing, and keep the node from ever being rid of it.
-                    Err(error) if attacher.is_lost(volume)? => {
+                    Err(error) if host.is_severed(entry)? => {
                         tracing::error!(volume = %volume, error = error.chain(), "the device is gone; what was not written to it is lost");
                     }
                     synced => synced?,

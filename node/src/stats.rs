@@ -22,6 +22,8 @@ pub(crate) struct Stats {
 pub(crate) enum Trouble {
     /// Its filesystem has become read-only.
     ReadOnly(String),
+    /// Its device is gone.
+    Gone(String),
     /// Its server does not know it any more.
     Stale(String),
     /// It was given to others while it is mounted here.
@@ -33,6 +35,7 @@ impl Trouble {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Trouble::ReadOnly(_) => "FilesystemReadOnly",
+            Trouble::Gone(_) => "DeviceGone",
             Trouble::Stale(_) => "Stale",
             Trouble::Withdrawn(_) => "Withdrawn",
         }
@@ -41,7 +44,9 @@ impl Trouble {
     /// The words for people.
     pub(crate) fn message(self) -> String {
         match self {
-            Trouble::ReadOnly(message) | Trouble::Stale(message) | Trouble::Withdrawn(message) => message,
+            Trouble::ReadOnly(message) | Trouble::Gone(message) | Trouble::Stale(message) | Trouble::Withdrawn(message) => {
+                message
+            }
         }
     }
 }
@@ -59,6 +64,14 @@ pub(crate) fn stats(host: &dyn Host, attacher: &dyn Attacher, volume: &VolumeId,
     let path = mounted_path(host, attacher, volume, path)?;
     let view = View::now(host, attacher, volume)?;
     let entry = view.at(&path)?;
+    if let Some(entry) = entry
+        && host.is_severed(entry)?
+    {
+        // Its filesystem would go on to tell what it remembers.
+        let message =
+            format!("the device of volume {volume} is gone, it was detached; stop who uses it, unpublish and unstage it");
+        return Ok(Stats { size: None, trouble: Some(Trouble::Gone(message)) });
+    }
     if entry.is_some_and(|entry| entry.filesystem == "devtmpfs" || entry.filesystem == "tmpfs") {
         return Ok(Stats { size: Some(Size::Device(host.open_device(&path, true)?.size)), trouble: None });
     }

@@ -66,6 +66,19 @@ impl<'a> View<'a> {
     }
 }
 
+/// `Precondition` if the disk beneath a mount of `volume` is gone. It is no use that another one, or the volume itself, has come since: what
+/// is written through this mount goes nowhere.
+pub(crate) fn prove_connected(host: &dyn Host, volume: &VolumeId, entry: &MountEntry) -> Result<()> {
+    if !host.is_severed(entry)? {
+        return Ok(());
+    }
+    Err(Error::precondition(format!(
+        "volume {volume} is mounted at {} from a device that is gone: the volume was detached from this node meanwhile; stop who uses it, \
+         unpublish and unstage it, and stage it anew",
+        entry.mount_point.display()
+    )))
+}
+
 /// Takes away the mounts of `volume` at exactly `path`, topmost first, and proves that nothing is left at or below it.
 ///
 /// A mount that shows something else is not ours to take away: a late call for an old volume must not take the path's new one.

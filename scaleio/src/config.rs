@@ -11,6 +11,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::here::ScaleIoNodeConfig;
 use crate::name;
 use crate::sdc;
 
@@ -77,6 +78,8 @@ pub struct ScaleIoConfig {
     /// How many volumes a node may have at one time. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_volumes_per_node: Option<u32>,
+    /// The SDC of the node. Only nodes need it.
+    pub node: ScaleIoNodeConfig,
 }
 
 impl Default for ScaleIoConfig {
@@ -90,6 +93,7 @@ impl Default for ScaleIoConfig {
             nodes: BTreeMap::new(),
             answer_within_seconds: 10,
             max_volumes_per_node: None,
+            node: ScaleIoNodeConfig::default(),
         }
     }
 }
@@ -162,6 +166,7 @@ impl ScaleIoConfig {
         if self.max_volumes_per_node == Some(0) {
             mistakes.push(("max-volumes-per-node", "must be more than zero; leave it out for no limit".to_owned()));
         }
+        mistakes.extend(self.node.mistakes().into_iter().map(|text| ("node", text)));
         mistakes
     }
 }
@@ -285,8 +290,9 @@ mod tests {
             answer_within_seconds: 0,
             max_volumes_per_node: Some(0),
             nodes: BTreeMap::from([("a".parse().unwrap(), "x".to_owned())]),
+            node: ScaleIoNodeConfig { guid: Some("x".to_owned()), guid_file: Some("x".into()), drv_cfg: Some("x".into()) },
             ..ScaleIoConfig::default()
         };
-        assert_eq!(config.mistakes().len(), 4, "{:?}", config.mistakes());
+        assert_eq!(config.mistakes().len(), 8, "{:?}", config.mistakes());
     }
 }

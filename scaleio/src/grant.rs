@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hawser_volume::error::shown;
-use hawser_volume::{Error, Result};
+use hawser_volume::{Bytes, Error, Result};
 
 use crate::sdc::is_guid;
 use crate::volume::is_id;
@@ -18,6 +18,9 @@ pub const VOLUME: &str = "volume-id";
 /// The key of the GUID of the SDC that the volume is mapped to.
 pub const SDC: &str = "sdc-guid";
 
+/// The key of the size that the volume had then, in bytes.
+pub const SIZE: &str = "size-bytes";
+
 /// A mapping that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -27,12 +30,15 @@ pub struct Grant {
     pub volume: String,
     /// The SDC that has it, by its GUID.
     pub sdc: String,
+    /// The volume's size. It may have grown since.
+    pub size: Bytes,
 }
 
 impl Grant {
     /// As the CO carries it.
     pub fn to_context(&self) -> BTreeMap<String, String> {
-        [(SYSTEM, &self.system), (VOLUME, &self.volume), (SDC, &self.sdc)]
+        let size = self.size.get().to_string();
+        [(SYSTEM, &self.system), (VOLUME, &self.volume), (SDC, &self.sdc), (SIZE, &size)]
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect()
@@ -47,12 +53,8 @@ impl Grant {
                 Err(Error::invalid(format!("publish_context: {key:?} is {}, which this backend never says", shown(value))))
             }
         };
-        Ok(Self { system: get(SYSTEM, is_id)?, volume: get(VOLUME, is_id)?, sdc: get(SDC, is_guid)? })
-    }
-
-    /// The name of the device's link in `/dev/disk/by-id`. Links of its partitions begin with it, and are none.
-    pub fn link(&self) -> String {
-        format!("emc-vol-{}-{}", self.system, self.volume)
+        let size = get(SIZE, |text| text.parse::<u64>().is_ok())?.parse().unwrap_or_default();
+        Ok(Self { system: get(SYSTEM, is_id)?, volume: get(VOLUME, is_id)?, sdc: get(SDC, is_guid)?, size: Bytes::new(size) })
     }
 }
 
@@ -66,10 +68,10 @@ mod tests {
             system: "14a2b3c4d5e6f700".to_owned(),
             volume: "d3b2a1c000000001".to_owned(),
             sdc: "0C05CA60-7A4F-4F9B-8A2B-000000000001".to_owned(),
+            size: Bytes::gib(8),
         };
         assert_eq!(Grant::from_context(&grant.to_context()).unwrap(), grant);
-        assert_eq!(grant.link(), "emc-vol-14a2b3c4d5e6f700-d3b2a1c000000001");
-        for key in [SYSTEM, VOLUME, SDC] {
+        for key in [SYSTEM, VOLUME, SDC, SIZE] {
             for value in [None, Some("../../sda"), Some("")] {
                 let mut context = grant.to_context();
                 match value {

@@ -20,14 +20,36 @@ const AT_ONCE: usize = 4;
 /// The number of the node in [`NODES`] that a suite runs in, if it is shared.
 const SHARE: &str = "HAWSER_TEST_SHARE";
 
+/// Which half of a suite runs, if not both: `here` is what needs no node, `nodes` is the rest. Halves can run beside each other.
+const SIDE: &str = "HAWSER_TEST_SIDE";
+
+/// Whether the half of this name is to run.
+fn is_wanted(side: &str) -> bool {
+    match std::env::var(SIDE).as_deref() {
+        Ok(wanted @ ("here" | "nodes")) => wanted == side,
+        Ok(other) => panic!("{SIDE}={other}: it is `here` or `nodes`"),
+        Err(_) => true,
+    }
+}
+
 /// Whether what stands on `ground` is tried by this run of the program.
 pub fn is_of_this_side(ground: Ground) -> bool {
     let is_served = || std::env::var_os(EXPORT).is_some();
     match ground {
-        Ground::Ext4 | Ground::Xfs => !inside::is_inside(),
+        Ground::Ext4 | Ground::Xfs => is_near(),
         Ground::Nfs => inside::is_inside() && is_served(),
         Ground::Devices => inside::is_inside(),
     }
+}
+
+/// Whether what stands on `ground` is tried in nodes.
+pub fn is_far(ground: Ground) -> bool {
+    matches!(ground, Ground::Nfs | Ground::Devices)
+}
+
+/// Whether this run of the program is the half that needs no node.
+pub fn is_near() -> bool {
+    !inside::is_inside() && is_wanted("here")
 }
 
 /// The trials that are this node's; all of them unless the suite is shared.
@@ -52,14 +74,14 @@ pub fn one(test: &str) {
 /// Runs this program once more, in nodes, if it is not there and its arguments do not exclude all that is tried there: what the names of
 /// trials begin with, each with what it stands on.
 pub fn too(arguments: &Arguments, tried: &[(&str, Ground)]) -> ExitCode {
-    let is_wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| filter.contains(name));
-    let wanted: Vec<Ground> = tried.iter().filter(|(name, _)| is_wanted(name)).map(|(_, ground)| *ground).collect();
-    if inside::is_inside() || wanted.is_empty() {
+    let is_meant = |name: &str| arguments.filter.as_ref().is_none_or(|filter| filter.contains(name));
+    let meant: Vec<Ground> = tried.iter().filter(|(name, _)| is_meant(name)).map(|(_, ground)| *ground).collect();
+    if inside::is_inside() || meant.is_empty() || !is_wanted("nodes") {
         return ExitCode::SUCCESS;
     }
     let rig = Rig::start();
     let plans = [inside::plan_of(NODES[0]), inside::plan_of(NODES[1])];
-    let (server, nodes) = if wanted.contains(&Ground::Nfs) {
+    let (server, nodes) = if meant.contains(&Ground::Nfs) {
         let [one, two] = plans;
         let [storage, nodes @ ..] = rig.nodes_of([Plan::new("storage"), one, two]);
         (Some(NfsServer::on(storage)), nodes)
@@ -81,8 +103,15 @@ pub fn too(arguments: &Arguments, tried: &[(&str, Ground)]) -> ExitCode {
 }
 
 /// What a suite has to know.
+///
+/// A server gives no delegations. The nodes of a suite are one kernel and so one client, of which a server believes that it knows of its own
+/// writes (`nfsd_breaker_owns_lease`, fs/nfsd/nfs4state.c): two mounts that differ in `ro` would see each other's late. Real clients with
+/// delegations are tried by the suite `nfs`.
 fn environment(server: Option<&NfsServer>) -> Vec<(&'static str, String)> {
-    let export = server.map(|server| (EXPORT, server.export("tests", "rw,sync,no_root_squash,no_subtree_check").to_string()));
+    let export = server.map(|server| {
+        server.node().shell("echo 0 > /proc/sys/fs/leases-enable");
+        (EXPORT, server.export("tests", "rw,sync,no_root_squash,no_subtree_check").to_string())
+    });
     let faults = (FAULTS_VARIABLE, hawser_with_faults().to_str().unwrap().to_owned());
     export.into_iter().chain([faults]).collect()
 }

@@ -32,7 +32,7 @@
 //! * [`Rig::shared`] is a directory that every node and this side have at the same path. Contents cross; sockets, pipes and locks do
 //!   not, and mounts are the node's own. Everything below `/tmp`, `/run`, `/dev` is the node's own too, but for `target`, the
 //!   sources and [`Rig::shared`].
-//! * [`Node::attach`] plugs a file in as a disk, [`Node::attach_nvme`] as a volume of EBS.
+//! * [`Node::attach`] plugs a file in as a disk, [`Node::attach_nvme`] as a volume of EBS, [`Node::map`] as one of ScaleIO.
 //! * [`Rig::listen`] is a listener of the test's own in the nodes' network, for a storage system that the test plays.
 //! * Nodes that are going to lose their server mount with `soft,timeo=30`; a hard mount waits for ever, as it should.
 //! * [`inside::enter`] runs a whole suite in a node: the test's program itself, for which nothing is special then.
@@ -52,8 +52,10 @@ mod nvme;
 mod plugin;
 mod power;
 pub mod protocol;
+mod sdc;
 pub mod setting;
 mod site;
+mod solo;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -64,6 +66,7 @@ pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
 pub use nvme::{Inconstant, Inside, Nvme};
 pub use plugin::Plugin;
+pub use solo::{Given, Solo};
 
 use network::Network;
 use site::Site;

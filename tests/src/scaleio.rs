@@ -6,6 +6,7 @@
 //! under way, answers get lost ([`Trick`], [`Chances`]). PyPowerFlex, Dell's own client, speaks with it as it does with a gateway
 //! (`tests/tests/scaleio`).
 
+pub mod devices;
 mod door;
 mod login;
 mod object;
@@ -17,6 +18,7 @@ mod volumes;
 mod world;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -99,8 +101,14 @@ pub(crate) struct State {
 impl ScaleIo {
     /// Starts it on free ports.
     pub async fn start(settings: ScaleIoSettings) -> Self {
+        let listeners = (0..settings.gateways).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        Self::serve(listeners, settings)
+    }
+
+    /// Starts it with a gateway at each of these listeners; to be called within a runtime.
+    pub fn serve(listeners: Vec<TcpListener>, settings: ScaleIoSettings) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let count = settings.gateways;
+        let count = listeners.len();
         let state = Arc::new(State {
             world: Mutex::new(World::new(&settings)),
             trouble: Mutex::new(Trouble::new(None)),
@@ -109,10 +117,8 @@ impl ScaleIo {
             refused: Mutex::default(),
             settings,
         });
-        let mut doors = Vec::new();
-        for number in 0..count {
-            doors.push(door::Door::open(number, Arc::clone(&state)).await);
-        }
+        let open = |(number, listener)| door::Door::open(number, listener, Arc::clone(&state));
+        let doors: Vec<door::Door> = listeners.into_iter().enumerate().map(open).collect();
         let authorities: String = doors.iter().map(door::Door::certificate).collect();
         std::fs::write(place.path().join("ca.pem"), authorities).unwrap();
         std::fs::write(place.path().join("password"), format!("{PASSWORD}\n")).unwrap();

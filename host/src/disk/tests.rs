@@ -1,10 +1,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::mounted::{beneath, node_of_root};
 use super::*;
+use crate::mountinfo::MountEntry;
 
 const MODEL: &str = "Amazon Elastic Block Store";
 
@@ -51,7 +53,7 @@ impl Machine {
     }
 
     fn found(&self, names: &[DiskName]) -> Option<String> {
-        find(&self.tree, names).unwrap().map(|(_, listed)| listed.node)
+        find(&self.tree, names, &mut scini::Told::default()).unwrap().map(|(_, listed)| listed.node)
     }
 }
 
@@ -88,7 +90,7 @@ fn two_that_say_the_same_are_none() {
     let machine = Machine::new();
     machine.nvme("nvme0n1", "259:0", "vol0a", MODEL);
     machine.nvme("nvme1n1", "259:1", "vol0a", MODEL);
-    let error = find(&machine.tree, &[ebs("vol0a")]).unwrap_err();
+    let error = find(&machine.tree, &[ebs("vol0a")], &mut scini::Told::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::Precondition);
     assert!(error.to_string().contains("nvme0n1 and nvme1n1"), "{error}");
 }
@@ -97,7 +99,7 @@ fn two_that_say_the_same_are_none() {
 fn a_machine_without_sysfs_is_not_one_without_disks() {
     let machine = Machine::new();
     fs::remove_dir_all(&machine.tree.sys).unwrap();
-    assert_eq!(find(&machine.tree, &[ebs("vol0a")]).unwrap_err().kind(), Kind::Precondition);
+    assert_eq!(find(&machine.tree, &[ebs("vol0a")], &mut scini::Told::default()).unwrap_err().kind(), Kind::Precondition);
 }
 
 fn mount(line: &str) -> MountEntry {
@@ -159,7 +161,7 @@ fn an_open_device_that_is_no_disk_is_not_proved() {
 
 #[test]
 fn a_disk_that_does_not_come_is_waited_for_until_the_deadline() {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let wait = Duration::from_millis(700);
     assert!(open(&[ebs("vol-that-never-comes")], true, Deadline::after(wait)).unwrap().is_none());
     assert!(began.elapsed() >= wait);

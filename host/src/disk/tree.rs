@@ -25,9 +25,9 @@ pub(super) struct Listed {
     pub(super) number: DeviceNumber,
 }
 
-/// Whether the name can be that of a whole disk of a kind that is known here: `nvme1n1`, `xvdba`.
+/// Whether the name can be that of a whole disk of a kind that is known here: `nvme1n1`, `xvdba`, `scinia`.
 pub(super) fn is_disk(name: &str) -> bool {
-    is_nvme(name) || is_xen(name)
+    is_nvme(name) || is_xen(name) || is_scini(name)
 }
 
 fn is_nvme(name: &str) -> bool {
@@ -38,7 +38,16 @@ fn is_nvme(name: &str) -> bool {
 }
 
 fn is_xen(name: &str) -> bool {
-    name.strip_prefix("xvd").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase()))
+    is_lettered(name, "xvd")
+}
+
+/// Whether the name can be that of a disk of the driver of ScaleIO's SDC.
+pub(super) fn is_scini(name: &str) -> bool {
+    is_lettered(name, "scini")
+}
+
+fn is_lettered(name: &str, driver: &str) -> bool {
+    name.strip_prefix(driver).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
 impl Tree {
@@ -48,19 +57,29 @@ impl Tree {
 
     /// Every disk that says who it is. One that goes while it is looked at is not there.
     pub(super) fn list(&self) -> Result<Vec<(DiskName, Listed)>> {
+        let mut found = Vec::new();
+        for listed in self.disks(is_disk)? {
+            if let Some(name) = self.name_in(&self.sys.join("block").join(&listed.node), &listed.node)? {
+                found.push((name, listed));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every disk whose node has a name that `is` one, in the order of their names.
+    pub(super) fn disks(&self, is: impl Fn(&str) -> bool) -> Result<Vec<Listed>> {
         let directory = self.sys.join("block");
         let listing = || format!("list {}", directory.display());
         let mut found = Vec::new();
         // Without sysfs nothing can be known of the disks there are, which is not the same as that there are none.
         for entry in std::fs::read_dir(&directory).attempt(listing).map_err(|error| error.with_kind(Kind::Precondition))? {
             let name = entry.attempt(listing)?.file_name();
-            let Some(node) = name.to_str().filter(|name| is_disk(name)) else { continue };
-            let Some(number) = self.number_of(node)? else { continue };
-            if let Some(name) = self.name_in(&directory.join(node), node)? {
-                found.push((name, Listed { node: node.to_owned(), number }));
+            let Some(node) = name.to_str().filter(|name| is(name)) else { continue };
+            if let Some(number) = self.number_of(node)? {
+                found.push(Listed { node: node.to_owned(), number });
             }
         }
-        found.sort_by(|(_, one), (_, other)| one.node.cmp(&other.node));
+        found.sort_by(|one, other| one.node.cmp(&other.node));
         Ok(found)
     }
 
@@ -69,28 +88,68 @@ impl Tree {
         attribute(&self.sys.join("block").join(node).join("dev"))?.map(|text| text.parse()).transpose()
     }
 
+    /// Whether there is a device with this number. `Precondition` without sysfs, where nothing can be known.
     pub(super) fn is_there(&self, number: DeviceNumber) -> Result<bool> {
-        let path = self.of(number);
-        path.try_exists().attempt(|| format!("look for {}", path.display()))
+        let exists = |path: PathBuf| path.try_exists().attempt(|| format!("look for {}", path.display()));
+        if exists(self.of(number))? {
+            return Ok(true);
+        }
+        let listed = self.sys.join("dev/block");
+        if exists(listed.clone())? {
+            return Ok(false);
+        }
+        Err(Error::precondition(format!("there is no {}; mount sysfs at {}", listed.display(), self.sys.display())))
     }
 
     fn of(&self, number: DeviceNumber) -> PathBuf {
         self.sys.join("dev/block").join(number.to_string())
     }
 
-    /// What the device with this number says of itself; nothing when it is gone, a partition, or no disk that is known here.
-    pub(super) fn name_of(&self, number: DeviceNumber) -> Result<Option<DiskName>> {
+    /// The node of the disk with this number; nothing when it is gone, a partition, or no disk that is known here.
+    pub(super) fn node_of(&self, number: DeviceNumber) -> Result<Option<String>> {
         let path = match std::fs::read_link(self.of(number)) {
             Err(error) if is_absence(&error) => return Ok(None),
             other => other.attempt(|| format!("read {}", self.of(number).display()))?,
         };
-        match path.file_name().and_then(|name| name.to_str()).filter(|name| is_disk(name)) {
-            Some(node) => self.name_in(&self.of(number), node),
+        Ok(path.file_name().and_then(|name| name.to_str()).filter(|name| is_disk(name)).map(str::to_owned))
+    }
+
+    /// What the disk with this number says of itself to the kernel; nothing when there is no such disk that is known here, or it says
+    /// nothing to the kernel.
+    pub(super) fn name_of(&self, number: DeviceNumber) -> Result<Option<DiskName>> {
+        match self.node_of(number)? {
+            Some(node) => self.name_in(&self.of(number), &node),
             None => Ok(None),
         }
     }
 
+    /// The number that the disk with this device number shares with no other, of Linux 5.15.
+    pub(super) fn sequence_of(&self, number: DeviceNumber) -> Result<Option<u64>> {
+        Ok(attribute(&self.of(number).join("diskseq"))?.and_then(|text| text.parse().ok()))
+    }
+
+    /// The multipath device that has the disk with this number for itself, by its name.
+    pub(super) fn multipath_of(&self, number: DeviceNumber) -> Result<Option<String>> {
+        let directory = self.of(number).join("holders");
+        let listing = || format!("list {}", directory.display());
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if is_absence(&error) => return Ok(None),
+            other => other.attempt(listing)?,
+        };
+        for entry in entries {
+            let holder = entry.attempt(listing)?.path();
+            if attribute(&holder.join("dm/uuid"))?.is_some_and(|uuid| uuid.starts_with("mpath-")) {
+                return attribute(&holder.join("dm/name"));
+            }
+        }
+        Ok(None)
+    }
+
     fn name_in(&self, directory: &Path, node: &str) -> Result<Option<DiskName>> {
+        // The kernel knows nothing of them but the name.
+        if is_scini(node) {
+            return Ok(None);
+        }
         if is_xen(node) {
             // Other drivers can be told to use such names; only the one of Xen means by them what the machine's owner said.
             let driver = std::fs::read_link(directory.join("device/subsystem"));

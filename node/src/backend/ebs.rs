@@ -5,7 +5,6 @@
 //! So a device may come late, and may go while it is used; what is known of it then is what this machine wrote down
 //! (`notes`; `/run` is as empty after a boot as the table of mounts).
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,9 @@ use hawser_ebs::{Grant, Here, PlaceKeys};
 use hawser_host::{Beneath, DiskName, Host, MountEntry};
 use hawser_volume::{BackendName, Bytes, Deadline, Error, NodeId, Result, Segments, VolumeId};
 
-use self::notes::Notes;
+use super::arrival::{self, Arrival};
+use super::notes::Notes;
 use crate::attach::{Attach, Attacher, Source};
-
-mod notes;
 
 /// What EC2 says of its volumes, in the model of their controllers.
 const MODEL: &str = "Amazon Elastic Block Store";
@@ -27,12 +25,6 @@ const NAMESPACE: u32 = 1;
 
 /// The key under which nodes of aws-ebs-csi-driver tell their zone.
 const ZONE: &str = "topology.ebs.csi.aws.com/zone";
-
-/// Where this machine notes whose devices it has.
-const NOTES: &str = "/run/hawser/ebs";
-
-/// How long a device is waited for, however long the caller waits: EC2 had said that it is attached.
-const COMES_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long it may take until a device has the size that EC2 has given it.
 const GROWS_WITHIN: Duration = Duration::from_secs(10);
@@ -52,7 +44,7 @@ impl Ebs {
     pub fn new(name: BackendName, here: Here, host: Arc<dyn Host>, topology_prefix: &str) -> Self {
         let mut place = PlaceKeys::new(topology_prefix, &name).segments(&here.place);
         place.insert(ZONE.to_owned(), here.place.zone.clone());
-        let notes = Notes::at(Path::new(NOTES).join(name.as_str()));
+        let notes = Notes::of("ebs", &name, is_volume_id);
         Self { name, here, place, host, notes }
     }
 
@@ -122,19 +114,18 @@ impl Attacher for Ebs {
         }
         let asked = grant.as_ref().map(|grant| grant.device.as_str());
         let names = self.names(volume, asked)?;
-        // So that the caller still hears of it when the device does not come.
-        let heard = attach.patience.remaining().mul_f64(0.9);
-        let patience = Deadline::after(COMES_WITHIN.min(heard)).earlier(attach.deadline);
-        let began = std::time::Instant::now();
-        let Some(device) = self.host.open_disk(&names, attach.read_only, patience)? else {
-            return Err(Error::unavailable(format!(
-                "volume {volume}: EC2 has attached it{}, and no device with serial number {} has come within {} s; if it does not come, see \
-                 the kernel log, and whether the volume is attached to {}",
-                asked.map(|name| format!(" as {name}")).unwrap_or_default(),
-                names[0],
-                began.elapsed().as_secs(),
-                self.here.instance
-            )));
+        let device = match arrival::wait(self.host.as_ref(), &names, attach)? {
+            Arrival::Came(device) => device,
+            Arrival::Missed(waited) => {
+                return Err(Error::unavailable(format!(
+                    "volume {volume}: EC2 has attached it{}, and no device with serial number {} has come within {} s; if it does not come, \
+                     see the kernel log, and whether the volume is attached to {}",
+                    asked.map(|name| format!(" as {name}")).unwrap_or_default(),
+                    names[0],
+                    waited.as_secs(),
+                    self.here.instance
+                )));
+            }
         };
         self.check_name(volume, &device)?;
         self.notes.write(volume.native(), &device)?;
@@ -157,7 +148,7 @@ impl Attacher for Ebs {
             Beneath::Disk(DiskName::Nvme { model, serial, namespace: NAMESPACE }) if model == MODEL => volume_of(&serial),
             Beneath::Disk(DiskName::Xen { name }) => self.notes.owner_of_xen(&name)?,
             Beneath::Gone(trace) => self.notes.owner(&trace)?,
-            Beneath::Disk(_) | Beneath::Other => None,
+            Beneath::Disk(_) | Beneath::ScaleIo(_) | Beneath::Other => None,
         };
         native.map(|native| VolumeId::new(self.name.clone(), native)).transpose()
     }
@@ -173,11 +164,6 @@ impl Attacher for Ebs {
         let names = self.names(volume, None)?;
         let size = self.host.rescan_disk(&names, at_least.unwrap_or(Bytes::new(0)), Deadline::after(GROWS_WITHIN))?;
         size.ok_or_else(|| Error::not_found(format!("volume {volume} has no device on this node")))
-    }
-
-    fn is_lost(&self, volume: &VolumeId) -> Result<bool> {
-        let now = Deadline::after(Duration::ZERO);
-        Ok(self.host.open_disk(&self.names(volume, None)?, true, now)?.is_none())
     }
 
     fn is_shared_here(&self, _volume: &VolumeId, _node: &NodeId) -> Result<bool> {

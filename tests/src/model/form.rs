@@ -5,6 +5,7 @@ use hawser_proto::csi::volume_capability::access_mode::Mode;
 use super::operation::{Access, Size};
 use crate::MIB;
 use crate::conformance::{BACKENDS, Backend, Need};
+use crate::ground::Ground;
 use crate::kernel::may_grow_ext4;
 use crate::usage::Usage;
 
@@ -48,7 +49,9 @@ impl Form {
             let filesystems = FILESYSTEMS.into_iter().filter(move |(name, _)| several || *name == "ext4");
             filesystems.map(move |(filesystem, sizes)| Self { backend, filesystem, sizes, may_grow_ext4 })
         };
-        BACKENDS.iter().flat_map(of).collect()
+        // The model believes that a node takes nothing that it was not given, and that nothing is taken from a node that uses it.
+        let is_modelled = |backend: &&Backend| [Need::Granted, Need::Guarded].iter().all(|need| backend.has.contains(need));
+        BACKENDS.iter().filter(is_modelled).flat_map(of).collect()
     }
 
     /// The form of this name.
@@ -94,6 +97,8 @@ impl Form {
     pub fn usage(&self, access: Access) -> Usage {
         let usage = match (self.backend.block == (access == Access::OtherType), self.has(Need::Device)) {
             (true, true) => Usage::mount().filesystem(self.filesystem),
+            // nfs(5): what was not there is looked for again at once; else a node may not see a new file for `acdirmin`, 30 s.
+            (true, false) if self.backend.ground == Ground::Nfs => Usage::mount().flag("lookupcache=positive"),
             // A volume of directories has the filesystem that it is in.
             (true, false) => Usage::mount(),
             (false, _) => Usage::block(),

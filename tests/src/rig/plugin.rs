@@ -43,7 +43,7 @@ impl Plugin {
         Self::serve_as(node, command, "all", node.name(), config).await
     }
 
-    /// The same with the services of `mode` and another node id.
+    /// The same with the services of `mode` and another node id; with an empty one it is left to the plugin.
     pub async fn serve_as(node: &Node, command: Command, mode: &str, id: &str, config: &str) -> Self {
         let base = node.directory();
         fs::write(base.join(CONFIG), config).unwrap();
@@ -55,9 +55,10 @@ impl Plugin {
     async fn process(node: &Node, mut command: Command, mode: &str, id: &str) -> Process {
         let base = node.directory();
         command.env("HAWSER_FAULTS", base.join(FAULTS));
-        command
-            .args(["serve", mode, "--node-id", id, "--endpoint", &format!("unix://{SOCKET}"), "--config"])
-            .arg(base.join(CONFIG));
+        command.args(["serve", mode, "--endpoint", &format!("unix://{SOCKET}"), "--config"]).arg(base.join(CONFIG));
+        if !id.is_empty() {
+            command.args(["--node-id", id]);
+        }
         let mut process = Process::spawn(command, &base.join("csi.sock"), &base.join("plugin.log"));
         process.wait_until_it_answers().await;
         process

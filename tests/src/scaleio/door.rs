@@ -46,8 +46,10 @@ pub(crate) struct Shut {
 }
 
 impl Door {
-    pub(crate) async fn open(number: usize, state: Arc<State>) -> Self {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    /// At a listener, with a certificate for its address.
+    pub(crate) fn open(number: usize, listener: std::net::TcpListener, state: Arc<State>) -> Self {
+        let address = listener.local_addr().unwrap();
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([address.ip().to_string()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -56,8 +58,9 @@ impl Door {
             .with_single_cert(vec![cert.der().clone()], key)
             .unwrap();
         let (certificate, der) = (cert.pem(), cert.der().to_vec());
-        let address = "127.0.0.1:0".parse().unwrap();
-        Shut { number, address, certificate, der, config: Arc::new(config) }.reopen(state).await
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        Shut { number, address, certificate, der, config: Arc::new(config) }.serve_at(listener, state)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -88,7 +91,8 @@ impl Drop for Door {
 }
 
 impl Shut {
-    pub(crate) async fn reopen(mut self, state: Arc<State>) -> Door {
+    /// At the address that it had; not possible in the network of a rig.
+    pub(crate) async fn reopen(self, state: Arc<State>) -> Door {
         let listener = loop {
             // The one before may have to let go of the address yet.
             match TcpListener::bind(self.address).await {
@@ -96,7 +100,10 @@ impl Shut {
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         };
-        self.address = listener.local_addr().unwrap();
+        self.serve_at(listener, state)
+    }
+
+    fn serve_at(self, listener: TcpListener, state: Arc<State>) -> Door {
         let task = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::clone(&self.config)), self.number, state));
         Door { shut: self, task: task.abort_handle() }
     }

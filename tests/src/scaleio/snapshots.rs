@@ -54,6 +54,9 @@ impl World {
                     going: None,
                     ..source
                 };
+                if let (Some(store), Some(from)) = (&self.store, &snapshot.ancestor) {
+                    store.copy(from, &id);
+                }
                 self.volumes.insert(id.clone(), snapshot);
                 id
             })

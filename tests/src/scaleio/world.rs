@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ScaleIoSettings;
+use super::devices::Store;
 use super::door::Done;
 use super::object::{Wanted, links, picked};
 use super::refused::Refused;
@@ -29,13 +30,19 @@ pub struct World {
     pub granted: Vec<(String, String)>,
     /// Volumes that more than one SDC could write at some time.
     pub shared: Vec<String>,
+    /// Where the content of volumes is, when mapped ones have disks.
+    pub(super) store: Option<Store>,
+    /// Which volumes have a disk at which SDC, and whether it can only be read.
+    pub(super) shown: BTreeMap<(String, String), bool>,
     number: u64,
 }
 
 impl World {
     pub(crate) fn new(settings: &ScaleIoSettings) -> Self {
         let (volumes, domains, pools, sdcs, failed, granted, shared) = Default::default();
-        let mut world = Self { settings: settings.clone(), volumes, domains, pools, sdcs, failed, granted, shared, number: 0 };
+        let (store, shown) = Default::default();
+        let settings = settings.clone();
+        let mut world = Self { settings, volumes, domains, pools, sdcs, failed, granted, shared, store, shown, number: 0 };
         let domain = world.domain("pd1");
         world.pool(&domain, "pool1");
         world

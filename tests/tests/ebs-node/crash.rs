@@ -53,7 +53,7 @@ async fn what_was_begun_is_finished_by_the_next_process() {
             assert_eq!(world.mounts(), "", "{}", step.name());
         }
         world.up(&volume, &usage).await.unwrap_or_else(|status| panic!("{}: {status}", step.name()));
-        let target = world.client().target(POD, &volume.handle());
+        let target = world.client().target(POD, &volume.handle);
         world.node.shell(&format!("echo {number} > {0}/letter; sync {0}/letter", target.display()));
         world.down(&volume).await.unwrap();
         assert_eq!(world.mounts(), "", "{}", step.name());
@@ -75,7 +75,7 @@ async fn a_power_failure_costs_nothing_that_was_synced() {
         world.attach(&volume);
         world.serve(None).await;
         world.up(&volume, &usage).await.unwrap_or_else(|status| panic!("{}: {status}", step.name()));
-        let target = world.client().target(POD, &volume.handle());
+        let target = world.client().target(POD, &volume.handle);
         world.node.shell(&format!("echo {number} > {0}/letter; sync {0}/letter", target.display()));
         world.power_fails();
         world.attach(&volume);

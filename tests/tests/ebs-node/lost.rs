@@ -21,7 +21,7 @@ async fn a_volume_whose_device_is_gone_leaves_the_node() {
         let (volume, other) = (world.volume(number, GIB), world.volume(number + 100, GIB));
         world.attach(&volume);
         world.staged(&volume, &usage).await;
-        let target = client.publish(&volume.csi(), &volume.context(), &usage, POD).await.unwrap();
+        let target = client.publish(&volume.csi(), &volume.context, &usage, POD).await.unwrap();
         let target = target.display();
         if !usage.block {
             world.node.shell(&format!("echo kept > {target}/kept; sync {target}/kept; echo lost > {target}/lost"));
@@ -29,8 +29,8 @@ async fn a_volume_whose_device_is_gone_leaves_the_node() {
         world.detach(&volume);
         world.attach(&other);
         // It is this volume's all the same, also for a process that remembers nothing.
-        client.unpublish(&volume.handle(), POD).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
-        client.unstage(&volume.handle()).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
+        client.unpublish(&volume.handle, POD).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
+        client.unstage(&volume.handle).await.unwrap_or_else(|status| panic!("{status}\n{}", world.tail()));
         assert_eq!(world.mounts(), "", "{usage:?}");
         assert!(other.is_untouched());
         world.detach(&other);
@@ -39,7 +39,7 @@ async fn a_volume_whose_device_is_gone_leaves_the_node() {
         if !usage.block {
             assert_eq!(world.node.shell(&format!("cat {}/kept", path.display())), "kept");
         }
-        client.unstage(&volume.handle()).await.unwrap();
+        client.unstage(&volume.handle).await.unwrap();
         world.detach(&volume);
     }
 }
@@ -56,12 +56,12 @@ async fn a_volume_that_is_in_use_elsewhere_is_not_given_back() {
     world.node.shell(
         "until [ \"$(readlink /proc/$(cat /run/keeper)/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.05; done",
     );
-    let status = client.unstage(&volume.handle()).await.unwrap_err();
+    let status = client.unstage(&volume.handle).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
     assert!(status.message().contains("still mounted"), "{status}");
     notice(&status.to_string());
     world.node.shell(&format!("test -b {}", device.display()));
     world.node.shell("kill $(cat /run/keeper)");
-    client.unstage(&volume.handle()).await.unwrap();
+    client.unstage(&volume.handle).await.unwrap();
     assert!(!world.mounts().contains(path.to_str().unwrap()));
 }

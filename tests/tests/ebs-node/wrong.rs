@@ -40,7 +40,7 @@ async fn links_that_are_stale_lead_nowhere() {
     world.node.shell(&format!("echo letter > {}/letter; sync {}/letter", path.display(), path.display()));
     assert!(world.mounts().contains(right.to_str().unwrap()), "{}", world.mounts());
     assert!(other.is_untouched() && !wanted.is_untouched());
-    world.client().unstage(&wanted.handle()).await.unwrap();
+    world.client().unstage(&wanted.handle).await.unwrap();
     assert_eq!(world.mounts(), "");
 }
 
@@ -63,7 +63,7 @@ async fn nodes_that_are_swapped_are_not_used() {
     world.node.shell(&format!("rm {a} {b}"));
     world.staged(&one, &Usage::mount()).await;
     assert!(!one.is_untouched() && two.is_untouched());
-    world.client().unstage(&one.handle()).await.unwrap();
+    world.client().unstage(&one.handle).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn a_device_that_comes_late_is_waited_for() {
     let (attached, (path, staged)) = tokio::join!(attach, stage);
     notice(&format!("staged (with mkfs) {} ms after it was attached", staged.saturating_duration_since(attached).as_millis()));
     world.node.shell(&format!("mountpoint -q {}", path.display()));
-    world.client().unstage(&volume.handle()).await.unwrap();
+    world.client().unstage(&volume.handle).await.unwrap();
 }
 
 /// Ephemeral storage, another vendor's device, another namespace: only EC2's own say what this number means.
@@ -116,13 +116,13 @@ async fn the_context_of_another_volume_is_refused() {
     world.attach(&one);
     world.attach(&two);
     let client = world.client();
-    let status = client.stage(&one.csi(), &two.context(), &Usage::mount()).await.unwrap_err();
+    let status = client.stage(&one.csi(), &two.context, &Usage::mount()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains(&two.id) && status.message().contains(&one.id), "{status}");
     assert!(one.is_untouched() && two.is_untouched());
     // One that was lost costs nothing here.
     client.stage(&one.csi(), &Default::default(), &Usage::mount()).await.unwrap();
-    client.unstage(&one.handle()).await.unwrap();
+    client.unstage(&one.handle).await.unwrap();
 }
 
 /// Between the moment in which the device was opened and that in which it would be formatted or mounted, it goes and another comes.
@@ -153,10 +153,10 @@ async fn a_device_that_goes_under_the_hands_is_neither_formatted_nor_mounted() {
         assert_eq!(volume.beginning(), before, "{call}");
         // Nothing is left, and when it is attached again it is staged.
         world.detach(&other);
-        world.client().unstage(&volume.handle()).await.unwrap();
+        world.client().unstage(&volume.handle).await.unwrap();
         world.attach(&volume);
         world.staged(&volume, &usage).await;
-        world.client().unstage(&volume.handle()).await.unwrap();
+        world.client().unstage(&volume.handle).await.unwrap();
         world.detach(&volume);
     }
 }
@@ -197,7 +197,7 @@ async fn becomes_another(call: &str, usage: Usage) {
     // Nothing is left of it.
     device.answer_as(&volume.serial);
     world.staged(&volume, &usage).await;
-    world.client().unstage(&volume.handle()).await.unwrap();
+    world.client().unstage(&volume.handle).await.unwrap();
     device.unplug();
 }
 
@@ -241,7 +241,7 @@ async fn a_node_that_is_replaced_under_the_hands_is_not_mounted() {
         assert_eq!(world.mounts(), "", "{call}");
         world.node.shell(&format!("mv /dev/kept {}", node.display()));
         world.staged(&volume, &usage).await;
-        world.client().unstage(&volume.handle()).await.unwrap();
+        world.client().unstage(&volume.handle).await.unwrap();
         world.detach(&volume);
         world.detach(&other);
     }

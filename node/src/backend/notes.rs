@@ -6,22 +6,29 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use hawser_host::{Device, DiskName, Trace, durable};
-use hawser_volume::{Error, Result};
+use hawser_volume::{BackendName, Error, Result};
 
 /// The notes of one backend.
 #[derive(Debug)]
 pub(super) struct Notes {
     place: PathBuf,
+    is_volume: fn(&str) -> bool,
     writing: Mutex<()>,
 }
 
 impl Notes {
-    pub(super) fn at(place: PathBuf) -> Self {
-        Self { place, writing: Mutex::new(()) }
+    /// The notes of the backend `name` of a type, whose volumes have native ids that `is_volume` knows; they last until the next boot, as
+    /// the table of mounts does.
+    pub(super) fn of(kind: &str, name: &BackendName, is_volume: fn(&str) -> bool) -> Self {
+        Self::at(Path::new("/run/hawser").join(kind).join(name.as_str()), is_volume)
+    }
+
+    fn at(place: PathBuf, is_volume: fn(&str) -> bool) -> Self {
+        Self { place, is_volume, writing: Mutex::new(()) }
     }
 
     /// Notes that `device` is the volume's.
@@ -96,7 +103,7 @@ impl Notes {
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
             // A file that is being written has another name.
-            if let Some(volume) = name.to_str().filter(|name| hawser_ebs::volume::is_volume_id(name)) {
+            if let Some(volume) = name.to_str().filter(|name| (self.is_volume)(name)) {
                 all.push((volume.to_owned(), self.read(volume)?));
             }
         }
@@ -131,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_noted_of_one_is_struck_of_others() {
         let place = tempfile::tempdir().unwrap();
-        let notes = Notes::at(place.path().join("ebs"));
+        let notes = Notes::at(place.path().join("ebs"), |name| name.starts_with("vol-"));
         assert_eq!(notes.owner_of("number 259:1").unwrap(), None);
         notes.add(A, lines(&["number 259:1", "node 5:10", "xen xvdba"])).unwrap();
         notes.add(B, lines(&["number 259:1", "node 5:11", "xen xvdba"])).unwrap();
