@@ -43,7 +43,7 @@ pub fn is_of_this_side(ground: Ground) -> bool {
 }
 
 /// Whether what stands on `ground` is tried in nodes.
-pub fn is_of_nodes(ground: Ground) -> bool {
+pub fn is_far(ground: Ground) -> bool {
     matches!(ground, Ground::Nfs | Ground::Devices)
 }
 
@@ -75,13 +75,13 @@ pub fn one(test: &str) {
 /// trials begin with, each with what it stands on.
 pub fn too(arguments: &Arguments, tried: &[(&str, Ground)]) -> ExitCode {
     let is_meant = |name: &str| arguments.filter.as_ref().is_none_or(|filter| filter.contains(name));
-    let wanted: Vec<Ground> = tried.iter().filter(|(name, _)| is_meant(name)).map(|(_, ground)| *ground).collect();
-    if inside::is_inside() || wanted.is_empty() || !is_wanted("nodes") {
+    let meant: Vec<Ground> = tried.iter().filter(|(name, _)| is_meant(name)).map(|(_, ground)| *ground).collect();
+    if inside::is_inside() || meant.is_empty() || !is_wanted("nodes") {
         return ExitCode::SUCCESS;
     }
     let rig = Rig::start();
     let plans = [inside::plan_of(NODES[0]), inside::plan_of(NODES[1])];
-    let (server, nodes) = if wanted.contains(&Ground::Nfs) {
+    let (server, nodes) = if meant.contains(&Ground::Nfs) {
         let [one, two] = plans;
         let [storage, nodes @ ..] = rig.nodes_of([Plan::new("storage"), one, two]);
         (Some(NfsServer::on(storage)), nodes)
@@ -104,9 +104,9 @@ pub fn too(arguments: &Arguments, tried: &[(&str, Ground)]) -> ExitCode {
 
 /// What a suite has to know.
 ///
-/// The server gives no delegations. The nodes of a suite are one kernel and so one client, of which a server believes that it knows of its
-/// own writes (`nfsd_breaker_owns_lease`, fs/nfsd/nfs4state.c): two mounts that differ in `ro` would see each other's late. Real clients
-/// with delegations are tried by the suite `nfs`.
+/// A server gives no delegations. The nodes of a suite are one kernel and so one client, of which a server believes that it knows of its own
+/// writes (`nfsd_breaker_owns_lease`, fs/nfsd/nfs4state.c): two mounts that differ in `ro` would see each other's late. Real clients with
+/// delegations are tried by the suite `nfs`.
 fn environment(server: Option<&NfsServer>) -> Vec<(&'static str, String)> {
     let export = server.map(|server| {
         server.node().shell("echo 0 > /proc/sys/fs/leases-enable");

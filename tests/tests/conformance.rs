@@ -31,11 +31,8 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
     }
-    let there: Vec<_> = BACKENDS
-        .iter()
-        .map(|backend| (backend.name, backend.ground))
-        .filter(|(_, ground)| remote::is_of_nodes(*ground))
-        .collect();
+    let there: Vec<_> =
+        BACKENDS.iter().map(|backend| (backend.name, backend.ground)).filter(|(_, ground)| remote::is_far(*ground)).collect();
     remote::too(&arguments, &there)
 }
 

@@ -61,9 +61,7 @@ fn main() -> ExitCode {
     let script = env::var_os("HAWSER_MODEL_SCRIPT").map(|path| read(Path::new(&path)));
     let (seed, cases, steps) =
         (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", CASES), number("HAWSER_MODEL_STEPS", STEPS));
-    // What the model expects of a cloud's devices has not been compared with them yet.
-    let is_tried =
-        |form: &Form| form.backend.ground != Ground::Devices && (arguments.list || remote::is_of_this_side(form.backend.ground));
+    let is_tried = |form: &Form| arguments.list || remote::is_of_this_side(form.backend.ground);
     let tally = Arc::new(Tally::default());
     let mut grounds = Grounds::default();
     let mut place = |form: &Form| if arguments.list { PathBuf::new() } else { grounds.place(form.backend.ground) };

@@ -49,7 +49,9 @@ impl Form {
             let filesystems = FILESYSTEMS.into_iter().filter(move |(name, _)| several || *name == "ext4");
             filesystems.map(move |(filesystem, sizes)| Self { backend, filesystem, sizes, may_grow_ext4 })
         };
-        BACKENDS.iter().flat_map(of).collect()
+        // The model believes that a node takes nothing that it was not given, and that nothing is taken from a node that uses it.
+        let is_modelled = |backend: &&Backend| [Need::Granted, Need::Guarded].iter().all(|need| backend.has.contains(need));
+        BACKENDS.iter().filter(is_modelled).flat_map(of).collect()
     }
 
     /// The form of this name.
