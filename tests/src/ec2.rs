@@ -14,7 +14,6 @@ mod model;
 mod plugin;
 mod query;
 mod snapshots;
-pub(crate) mod trouble;
 mod volumes;
 mod xml;
 
@@ -22,9 +21,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+pub use crate::trouble::{Chances, Trick};
 pub use model::{Hold, World};
 pub use plugin::Controller;
-pub use trouble::{Chances, Trick};
+
+use crate::trouble;
 
 /// The zones that there are.
 pub const ZONES: [&str; 2] = ["us-east-1a", "us-east-1b"];

@@ -48,6 +48,7 @@ pub mod scaleio;
 pub mod settings;
 pub mod story;
 pub mod trial;
+pub(crate) mod trouble;
 pub mod usage;
 pub mod workspace;
 
