@@ -1,4 +1,4 @@
-//! Generates the Rust side of `csi.proto`, and of the files below `mesos`, without needing `protoc`.
+//! Generates the Rust side of `csi.proto`, `hawser.proto` and the files below `mesos`, without needing `protoc`.
 //!
 //! Besides the types and services this writes the descriptor set that the reflection service
 //! serves, and a `Debug` for every message with a sensitive field. Those messages are found by
@@ -49,7 +49,22 @@ fn main() {
         .skip_debug(sensitive.messages().map(|message| format!(".{}", message.full_name())))
         .compile_fds(files)
         .expect("csi.proto translates to Rust");
+    hawser(&out_dir);
     mesos(&out_dir);
+}
+
+/// What CSI has no call for.
+fn hawser(out_dir: &Path) {
+    println!("cargo::rerun-if-changed=hawser.proto");
+    let mut compiler = protox::Compiler::new(["."]).expect("the crate's folder is readable");
+    compiler.include_source_info(true);
+    if let Err(error) = compiler.open_file("hawser.proto") {
+        panic!("hawser.proto: {error:?}");
+    }
+    let files = compiler.file_descriptor_set();
+    compiler.include_source_info(false);
+    fs::write(out_dir.join("hawser_descriptor.bin"), compiler.encode_file_descriptor_set()).expect("OUT_DIR is writable");
+    tonic_prost_build::configure().btree_map(".").compile_fds(files).expect("hawser.proto translates to Rust");
 }
 
 /// What resource providers of Mesos say and hear. Messages only: it goes over plain HTTP.

@@ -4,5 +4,6 @@
 pub mod docker;
 pub mod dvdcli;
 pub mod isolator;
+pub mod operator;
 mod plugin;
 mod silence;

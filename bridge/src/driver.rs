@@ -27,8 +27,11 @@ use hawser_proto::csi;
 use hawser_proto::csi::controller_client::ControllerClient;
 use hawser_proto::csi::identity_client::IdentityClient;
 use hawser_proto::csi::node_client::NodeClient;
+use hawser_proto::hawser::GetHostStateRequest;
+use hawser_proto::hawser::get_host_state_response::State;
+use hawser_proto::hawser::hosts_client::HostsClient;
 use hawser_volume::secrets::HOLDER_IS_DEAD;
-use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
+use hawser_volume::{Bytes, Deadline, Error, HostState, Kind, Result};
 use tonic::transport::{Channel, Endpoint};
 
 pub use ask::Abilities;
@@ -257,6 +260,25 @@ impl Driver {
         }
         let found = self.find(deadline, |volume| volume.volume_id == id).await?;
         Ok(Some(found.and_then(|entry| entry.status).map(|status| status.published_node_ids).unwrap_or_default()))
+    }
+
+    /// Whether the storage system of a volume knows that the host of `node` is up, or that it is not. Only Hawser's own driver is asked:
+    /// CSI has no such call.
+    pub async fn host_state(&self, id: &str, node: &str, deadline: Deadline) -> Result<HostState> {
+        if !self.own {
+            return Ok(HostState::Unknown(format!(
+                "CSI has no call by which driver {} could say whether a host is up",
+                self.name
+            )));
+        }
+        let request = GetHostStateRequest { volume_id: id.to_owned(), node_id: node.to_owned() };
+        let call = rpc!(HostsClient::new(self.controller.clone()), get_host_state);
+        let answer = calling("GetHostState", id, deadline, request, call).await?;
+        Ok(match answer.state() {
+            State::Alive => HostState::Alive(answer.reason),
+            State::Dead => HostState::Dead(answer.reason),
+            State::Unknown => HostState::Unknown(answer.reason),
+        })
     }
 
     /// Every volume that the driver lists, with who has it.

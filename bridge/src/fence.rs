@@ -46,7 +46,7 @@ pub use proof::{Proof, Warrant};
 pub use refusal::{Refusal, Why};
 pub use sightings::Sightings;
 pub use store::FenceStore;
-pub use witness::{BackendWitness, Detach, HolderWitness, HostState, NoWitness};
+pub use witness::{BackendWitness, Detach, HolderWitness};
 
 use crate::mesos::{Http, Master, MasterView};
 use crate::policy::Takeover;

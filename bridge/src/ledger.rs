@@ -87,6 +87,16 @@ impl Batch {
         Ok(())
     }
 
+    /// Whether nothing is to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what `later` writes, after all that is here.
+    pub(crate) fn append(&mut self, mut later: Batch) {
+        self.0.append(&mut later.0);
+    }
+
     /// Removes the entry `key`.
     pub(crate) fn remove(&mut self, section: Section, key: &str) {
         self.0.push((section, key.to_owned(), None));

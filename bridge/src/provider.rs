@@ -17,27 +17,38 @@
 //! * **One subscription at a time.** The last one is closed, and a moment passes, before the next: an agent that notices the end of the old
 //!   one after the beginning of the new one aborts.
 
+mod adopt;
 pub mod config;
+mod disks;
 mod format;
+mod publish;
 mod record;
+mod report;
 mod resource;
+mod rivals;
 mod session;
+mod space;
 mod state;
 mod stream;
 mod work;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_proto::mesos::v1::offer;
 use hawser_volume::{Kind, Result};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use adopt::Operator;
+
 use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
-use crate::mesos::Agent;
+use crate::mesos::{Agent, Master};
+use adopt::Adoption;
 use config::ProviderConfig;
 use session::{End, Session};
 use state::{Outcome, State, is_pending};
@@ -54,6 +65,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Provider {
     agent: Agent,
+    /// Who knows what other agents offer.
+    master: Option<Arc<Master>>,
     lifecycle: Lifecycle,
     ledger: Ledger,
     config: ProviderConfig,
@@ -64,6 +77,28 @@ pub struct Provider {
     /// How often the space is measured.
     look_every: Duration,
 }
+
+/// Everything that a provider is made with.
+#[derive(Debug)]
+pub struct ProviderParts {
+    /// The agent of this machine.
+    pub agent: Agent,
+    /// The master, without which no volume of another agent can be adopted.
+    pub master: Option<Master>,
+    /// Through which the storage is called.
+    pub lifecycle: Lifecycle,
+    /// Where everything is on record.
+    pub ledger: Ledger,
+    /// What is offered.
+    pub config: ProviderConfig,
+    /// The directory below which disks are shown.
+    pub root: PathBuf,
+    /// How often the space is measured, and who else offers the disks is looked at.
+    pub look_every: Duration,
+}
+
+/// Operators' words that have arrived.
+type Words = mpsc::Receiver<Adoption>;
 
 /// Work that is under way, whichever subscription asked for it.
 #[derive(Debug, Default)]
@@ -87,6 +122,19 @@ impl Doing {
         }
     }
 
+    /// One that has ended already.
+    fn ended(&mut self) -> Option<(Uuid, Result<Outcome>)> {
+        loop {
+            match self.tasks.try_join_next()? {
+                Ok((uuid, outcome)) => {
+                    self.uuids.remove(&uuid);
+                    return Some((uuid, outcome));
+                }
+                Err(error) => tracing::error!(%error, "the work of an operation panicked"),
+            }
+        }
+    }
+
     /// The next that ends; nothing when nothing is under way.
     async fn next(&mut self) -> Option<(Uuid, Result<Outcome>)> {
         loop {
@@ -103,36 +151,33 @@ impl Doing {
 }
 
 impl Provider {
-    /// A provider for `agent`. Its disks are shown below `root`, and its space is measured as often as `look_every` says.
-    pub fn new(
-        agent: Agent,
-        lifecycle: Lifecycle,
-        ledger: Ledger,
-        config: ProviderConfig,
-        root: PathBuf,
-        look_every: Duration,
-    ) -> Self {
+    /// A provider, which offers what there is until `stop` is ready or an operator gives it up; and whom operators speak to.
+    pub fn start<S>(parts: ProviderParts, stop: S) -> (impl Future<Output = ()> + Send + use<S>, Operator)
+    where
+        S: Future<Output = ()> + Send,
+    {
+        let ProviderParts { agent, master, lifecycle, ledger, config, root, look_every } = parts;
         let vendor = format!("{}.{}", lifecycle.driver().name, config.name);
-        Self { agent, lifecycle, ledger, config, root, vendor, look_every }
+        let provider = Self { agent, master: master.map(Arc::new), lifecycle, ledger, config, root, vendor, look_every };
+        let (operator, mut words) = Operator::new();
+        let run = async move {
+            let mut doing = Doing::default();
+            tokio::select! {
+                () = stop => {}
+                () = provider.keep(&mut doing, &mut words) => {}
+            }
+        };
+        (run, operator)
     }
 
-    /// Offers what there is until `stop` is ready, or until an operator gives the provider up.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let mut doing = Doing::default();
-        tokio::select! {
-            () = stop => {}
-            () = self.keep(&mut doing) => {}
-        }
-    }
-
-    async fn keep(&self, doing: &mut Doing) {
+    async fn keep(&self, doing: &mut Doing, words: &mut Words) {
         let mut pause = FIRST_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
             let error = match Session::begin(self, doing).await {
                 Ok((mut session, events)) => {
                     pause = FIRST_PAUSE;
-                    match session.run(events, doing).await {
+                    match session.run(events, doing, words).await {
                         End::TornDown => return,
                         End::Lost(error) => error,
                     }

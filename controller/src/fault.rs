@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use hawser_host::fault::{Faulty, call_async};
 use hawser_volume::{
-    Capabilities, Deadline, GroupSnapshotId, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
+    Capabilities, Deadline, GroupSnapshotId, HostState, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,7 @@ faulty! {
     async fn delete(&self, id: &VolumeId, secrets: &Secrets, deadline: Deadline) -> Result<()>;
     async fn attach(&self, attach: Attach) -> Result<PublishContext>;
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+    async fn host_state(&self, id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState>;
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus>;
     async fn list(&self, after: Option<&str>, max: usize) -> Result<Page<VolumeStatus>>;
     async fn capacity(&self, query: CapacityQuery) -> Result<Capacity>;

@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use hawser_volume::{
-    Access, BackendName, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, NodeId, ObjectName, Origin, Result, Secrets,
-    Segments, SizeRange, SnapshotId, TopologyRequirement, VolumeId,
+    Access, BackendName, Bytes, Capabilities, Deadline, Error, GroupSnapshotId, HostState, NodeId, ObjectName, Origin, Result,
+    Secrets, Segments, SizeRange, SnapshotId, TopologyRequirement, VolumeId,
 };
 
 /// One configured backend, as the controller sees it.
@@ -40,6 +40,13 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
     /// Takes a volume from a node, or from all; success when volume or node are gone. When it returns, the node can no longer
     /// write.
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
+
+    /// Whether the host of a node that has the volume is up, asked now and not read from memory. `Dead` only where nothing on that host
+    /// can write to the volume before it is started or connected again; a storage system that knows nothing of hosts says `Unknown`.
+    async fn host_state(&self, id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState> {
+        let _ = (node, deadline);
+        Ok(HostState::Unknown(format!("backend {} does not know whether hosts are up", id.backend())))
+    }
 
     /// The volume as it is now; `NotFound` when it does not exist.
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus>;

@@ -9,6 +9,7 @@ mod capabilities;
 mod capacity;
 mod group;
 mod health;
+mod hosts;
 mod page;
 mod publish;
 mod snapshot;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_bridge::config::BridgeConfig;
-use hawser_bridge::door::docker;
 use hawser_bridge::door::isolator::Isolator;
-use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, NoWitness, Taker, watch};
+use hawser_bridge::door::{docker, operator};
+use hawser_bridge::fence::{Audit, Fence, FenceParts, Limit, Taker, watch};
 use hawser_bridge::lifecycle::{Reach, Settings, Tenants};
 use hawser_bridge::mesos::agent::AGENT_PATIENCE;
 use hawser_bridge::mesos::master::Patience;
 use hawser_bridge::mesos::{Agent, Credential, Http, HttpOptions, Master};
-use hawser_bridge::provider::Provider;
+use hawser_bridge::provider::{Operator, Provider, ProviderParts};
 use hawser_bridge::{Driver, Ledger, Lifecycle, driver};
 use hawser_host::{Host, Linux, elsewhere, machine};
 use hawser_proto::csi::identity_server::IdentityServer;
@@ -71,9 +71,18 @@ pub async fn run(config: &Config, node_id: Option<NodeId>, stop: impl Future<Out
     let stopping = CancellationToken::new();
     let mut doors = open_doors(bridge, &lifecycle, &stopping)?;
     if let (Some(config), Some(agent)) = (bridge.provider.clone(), agent_of_provider) {
-        let (root, every) = (bridge.mounts.join(DISKS), bridge.reconcile_every.0);
-        let provider = Provider::new(agent, lifecycle.clone(), ledger, config, root, every);
-        doors.push(tokio::spawn(provider.run(stopping.clone().cancelled_owned())));
+        let parts = ProviderParts {
+            agent,
+            master: bridge.mesos_master.clone().map(|masters| Master::new(http.clone(), masters, Patience::default())),
+            lifecycle: lifecycle.clone(),
+            ledger,
+            config,
+            root: bridge.mounts.join(DISKS),
+            look_every: bridge.reconcile_every.0,
+        };
+        let (run, words) = Provider::start(parts, stopping.clone().cancelled_owned());
+        doors.push(tokio::spawn(run));
+        doors.push(serve_operator(bridge, words, &stopping)?);
     }
     let regularly = tokio::spawn({
         let (lifecycle, every) = (lifecycle.clone(), bridge.reconcile_every.0);
@@ -133,7 +142,7 @@ async fn fence(bridge: &BridgeConfig, http: &Http, driver: &Driver, ledger: &Led
         taker: Taker { node, agent: None },
         master: Master::new(http.clone(), masters, Patience::default()),
         http: http.clone(),
-        backend: Arc::new(NoWitness),
+        backend: reach.clone(),
         holders: reach.clone(),
         detach: reach,
         store: Arc::new(ledger.clone()),
@@ -202,6 +211,17 @@ fn open_doors(
         }));
     }
     Ok(doors)
+}
+
+/// The door of operators.
+fn serve_operator(bridge: &BridgeConfig, words: Operator, stopping: &CancellationToken) -> Result<tokio::task::JoinHandle<()>> {
+    let mut socket = open(&operator::socket(&bridge.state))?;
+    let listener = socket.listener.take().ok_or_else(|| Error::internal("the socket is served already"))?;
+    let stop = stopping.clone().cancelled_owned();
+    Ok(tokio::spawn(async move {
+        let _socket = socket;
+        operator::serve(words, listener, stop).await;
+    }))
 }
 
 /// The containers of this machine, by their mounts.

@@ -9,10 +9,12 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use hawser_bridge::Finding;
+use hawser_bridge::door::operator;
 use hawser_bridge::plan::Plan;
 use hawser_volume::{Bytes, Error, Result};
 
 use crate::cli::print;
+use crate::config::Config;
 
 /// Exit code for a file with mistakes: the command did its work, and the answer is no.
 const MISTAKES: u8 = 2;
@@ -35,6 +37,18 @@ pub enum MesosCommand {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Have a volume offered to frameworks by this machine's agent, with what is in it: one that another agent's resource provider made
+    /// and that outlives that agent. Frameworks see it as a RAW disk with its id, and make a disk to be used of it with CREATE_DISK and
+    /// a profile. Refused while an agent that is there offers it, or a node has it that may be alive.
+    ///
+    /// The bridge of this machine must run. May be given again whenever it is uncertain whether it was done.
+    Adopt {
+        /// The volume, by its id.
+        volume: String,
+        /// The configuration file of the bridge.
+        #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// What a Mesos agent reads: its flags, CSI plugins, storage providers and profiles.
     #[command(subcommand)]
     Config(agent::AgentCommand),
@@ -56,8 +70,20 @@ pub enum Output {
 pub fn run(command: &MesosCommand) -> Result<ExitCode> {
     match command {
         MesosCommand::Plan { file, output } => plan(file, *output),
+        MesosCommand::Adopt { volume, config } => adopt(volume, config.as_deref()),
         MesosCommand::Config(command) => agent::run(command),
     }
+}
+
+fn adopt(volume: &str, config: Option<&Path>) -> Result<ExitCode> {
+    let config = Config::load(config)?;
+    let state = config.bridge.state;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::unavailable("start the command").caused_by(error))?;
+    let asked = runtime.block_on(operator::ask_to_adopt(&state, volume));
+    asked.map_err(|error| error.while_doing("ask the bridge of this machine, which must run and have `bridge.provider`"))?;
+    print(&format!("{volume} is offered by this machine's agent\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn plan(file: &Path, output: Output) -> Result<ExitCode> {

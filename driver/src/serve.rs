@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use hawser_proto::{FILE_DESCRIPTOR_SET, csi};
+use hawser_proto::{FILE_DESCRIPTOR_SET, HAWSER_DESCRIPTOR_SET, csi, hawser};
 use hawser_volume::{Error, Result};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -72,6 +72,7 @@ async fn router(
     let reflection = || {
         let describe = Reflection::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(HAWSER_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         served(plugin).into_iter().fold(describe, |describe, name| describe.with_service_name(name))
     };
@@ -92,7 +93,8 @@ async fn router(
             .add_service(
                 csi::group_controller_server::GroupControllerServer::new(controller.clone())
                     .max_decoding_message_size(REQUEST_MAX),
-            );
+            )
+            .add_service(hawser::hosts_server::HostsServer::new(controller.clone()).max_decoding_message_size(REQUEST_MAX));
     }
     if let Some(node) = &plugin.node {
         reporter.set_serving::<csi::node_server::NodeServer<hawser_node::Node>>().await;
@@ -105,7 +107,11 @@ async fn router(
 fn served(plugin: &Plugin) -> Vec<&'static str> {
     let mut names = vec![csi::identity_server::SERVICE_NAME, tonic_health::pb::health_server::SERVICE_NAME];
     if plugin.controller.is_some() {
-        names.extend([csi::controller_server::SERVICE_NAME, csi::group_controller_server::SERVICE_NAME]);
+        names.extend([
+            csi::controller_server::SERVICE_NAME,
+            csi::group_controller_server::SERVICE_NAME,
+            hawser::hosts_server::SERVICE_NAME,
+        ]);
     }
     if plugin.node.is_some() {
         names.push(csi::node_server::SERVICE_NAME);

@@ -1,4 +1,5 @@
-//! The wire types of the [Container Storage Interface][spec], version 1.13.0, and of the resource providers of Apache Mesos 1.11.
+//! The wire types of the [Container Storage Interface][spec], version 1.13.0, of what Hawser says beside it, and of the resource
+//! providers of Apache Mesos 1.11.
 //!
 //! [`csi`] is generated at build time from `csi.proto` in this crate, which has every service and
 //! message of the specification under its own name and number, with our own comments. It is a
@@ -22,8 +23,17 @@ pub mod csi {
     include!(concat!(env!("OUT_DIR"), "/redacted_debug.rs"));
 }
 
+/// Messages, client and server of the protobuf package `hawser.v1`: what CSI has no call for.
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod hawser {
+    tonic::include_proto!("hawser.v1");
+}
+
 /// The encoded descriptors of [`csi`] and of what it imports, for the gRPC reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("csi_descriptor");
+
+/// The encoded descriptors of [`hawser`], for the same.
+pub const HAWSER_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("hawser_descriptor");
 
 /// The encoded descriptors of [`mesos`], whose JSON has the names that stand in them.
 pub const MESOS_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("mesos_descriptor");

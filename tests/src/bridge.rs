@@ -120,6 +120,11 @@ impl Agents {
         self.processes.insert(agent.to_owned(), process);
     }
 
+    /// The process of `agent`'s bridge.
+    pub fn process_id(&self, agent: &str) -> i32 {
+        self.processes[agent].id().as_raw_nonzero().get()
+    }
+
     /// Kills the bridge of `agent` without warning.
     pub fn kill(&mut self, agent: &str) {
         self.processes.remove(agent).unwrap().kill();

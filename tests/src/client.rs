@@ -9,6 +9,8 @@ use hawser_proto::csi::controller_client::ControllerClient;
 use hawser_proto::csi::group_controller_client::GroupControllerClient;
 use hawser_proto::csi::identity_client::IdentityClient;
 use hawser_proto::csi::node_client::NodeClient;
+use hawser_proto::hawser::hosts_client::HostsClient;
+use hawser_proto::hawser::{GetHostStateRequest, GetHostStateResponse};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -55,6 +57,12 @@ impl Client {
     /// CSI's Controller service.
     pub fn controller(&self) -> ControllerClient<Channel> {
         ControllerClient::new(self.channel())
+    }
+
+    /// What the storage system of a volume says of the host of a node.
+    pub async fn host_state(&self, volume_id: &str, node_id: &str) -> Result<GetHostStateResponse, Status> {
+        let request = GetHostStateRequest { volume_id: volume_id.to_owned(), node_id: node_id.to_owned() };
+        Ok(HostsClient::new(self.channel()).get_host_state(request).await?.into_inner())
     }
 
     /// CSI's GroupController service.

@@ -2,6 +2,7 @@
 //! mean is in `host/src/fault.rs`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,7 +75,10 @@ impl Faults {
 
     /// The name of the call that the order has struck, if it has.
     pub fn struck(&self) -> Option<String> {
-        let lines = fs::read_to_string(self.board.with_extension("struck")).unwrap_or_default();
+        let lines = match fs::read_to_string(self.board.with_extension("struck")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            lines => lines.unwrap(),
+        };
         let mut found = lines.lines().filter_map(|line| line.split_once(' '));
         found.find(|(serial, _)| *serial == self.serial.to_string()).map(|(_, call)| call.to_owned())
     }

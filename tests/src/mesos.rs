@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod container;
 pub mod disk;
+pub mod fake;
 pub mod framework;
 pub mod http;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 pub use agent::Agent;
 pub use container::Container;
 pub use disk::{disk_of, is_disk, persistent, sized};
+pub use fake::{FakeAgent, Welcome};
 pub use framework::Framework;
 
 use crate::Workspace;
@@ -178,6 +180,15 @@ impl Mesos {
             self.agents().await.iter().any(|known| known["active"] == true && known["pid"] == *pid).then_some(())
         })
         .await;
+    }
+
+    /// The operations that the master knows: those that are under way, and those whose end nobody has acknowledged.
+    pub async fn operations(&self) -> Vec<Value> {
+        let mut answer = self.call(&json!({"type": "GET_OPERATIONS"})).await;
+        match answer["get_operations"]["operations"].take() {
+            Value::Array(operations) => operations,
+            _ => Vec::new(),
+        }
     }
 
     /// Stops the master where it is: it takes connections and says nothing. [`Mesos::go_on`] ends it.

@@ -20,9 +20,26 @@ const AT_ONCE: usize = 2;
 /// The number of the node in [`NODES`] that a suite runs in, if it is shared.
 const SHARE: &str = "HAWSER_TEST_SHARE";
 
+/// Which half of a suite runs, if not both: `here` is what needs no node, `nodes` is the rest. Halves can run beside each other.
+const SIDE: &str = "HAWSER_TEST_SIDE";
+
+/// Whether the half of this name is to run.
+fn is_wanted(side: &str) -> bool {
+    match std::env::var(SIDE).as_deref() {
+        Ok(wanted @ ("here" | "nodes")) => wanted == side,
+        Ok(other) => panic!("{SIDE}={other}: it is `here` or `nodes`"),
+        Err(_) => true,
+    }
+}
+
 /// Whether what stands on `ground` is tried by this run of the program.
 pub fn is_of_this_side(ground: Ground) -> bool {
-    (ground == Ground::Nfs) == inside::is_inside()
+    if inside::is_inside() { ground == Ground::Nfs } else { ground != Ground::Nfs && is_near() }
+}
+
+/// Whether this run of the program is the half that needs no node.
+pub fn is_near() -> bool {
+    !inside::is_inside() && is_wanted("here")
 }
 
 /// The trials that are this node's; all of them unless the suite is shared.
@@ -45,8 +62,8 @@ pub fn one(test: &str) {
 
 /// Runs this program once more, in nodes, if it is not there and its arguments do not exclude what is called `name`.
 pub fn too(arguments: &Arguments, name: &str) -> ExitCode {
-    let is_wanted = arguments.filter.as_ref().is_none_or(|filter| filter.contains(name));
-    if inside::is_inside() || !is_wanted {
+    let is_meant = arguments.filter.as_ref().is_none_or(|filter| filter.contains(name));
+    if inside::is_inside() || !is_meant || !is_wanted("nodes") {
         return ExitCode::SUCCESS;
     }
     let rig = Rig::start();
@@ -66,8 +83,13 @@ pub fn too(arguments: &Arguments, name: &str) -> ExitCode {
 }
 
 /// A server, and what a suite has to know of it.
+///
+/// It gives no delegations. The nodes of a suite are one kernel and so one client, of which a server believes that it knows of its own
+/// writes (`nfsd_breaker_owns_lease`, fs/nfsd/nfs4state.c): two mounts that differ in `ro` would see each other's late. Real clients with
+/// delegations are tried by the suite `nfs`.
 fn serve(storage: Node) -> (NfsServer, [(&'static str, String); 2]) {
     let server = NfsServer::on(storage);
+    server.node().shell("echo 0 > /proc/sys/fs/leases-enable");
     let export = server.export("tests", "rw,sync,no_root_squash,no_subtree_check");
     let faults = hawser_with_faults().to_str().unwrap().to_owned();
     (server, [(EXPORT, export.to_string()), (FAULTS_VARIABLE, faults)])

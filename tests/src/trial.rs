@@ -15,9 +15,16 @@ thread_local! {
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has panics kept for the report of the trial in which they happen. To be called once, before the trials.
+/// Has panics kept for the report of the trial in which they happen. To be called once, before the trials. Those of the suite itself,
+/// which has no report, are said at once.
 pub fn keep_panics() {
-    std::panic::set_hook(Box::new(|panic| PLACE.set(panic.to_string())));
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some("main") {
+            default(panic);
+        }
+        PLACE.set(panic.to_string());
+    }));
 }
 
 /// What the last panic of this thread said.

@@ -52,7 +52,7 @@ async fn grpcurl_needs_no_protos() {
         succeeded(&output)
     };
     let services = grpcurl(&["list"]);
-    for service in ["csi.v1.Identity", "csi.v1.Controller", "csi.v1.GroupController", "csi.v1.Node"] {
+    for service in ["csi.v1.Identity", "csi.v1.Controller", "csi.v1.GroupController", "csi.v1.Node", "hawser.v1.Hosts"] {
         assert!(services.lines().any(|line| line == service), "{service} is not listed: {services}");
     }
     let node = grpcurl(&["describe", "csi.v1.Node"]);

@@ -1,7 +1,7 @@
 //! The vocabulary of Hawser.
 //!
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
-//! volume ([`id`], [`native`], [`record`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`]), reachable from where ([`topology`]), with which wishes
+//! volume ([`id`], [`native`], [`record`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`], [`host_state`]), reachable from where ([`topology`]), with which wishes
 //! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
 //! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
 
@@ -13,6 +13,7 @@ pub mod bytes;
 pub mod capability;
 pub mod deadline;
 pub mod error;
+pub mod host_state;
 pub mod id;
 pub mod mkfs;
 pub mod native;
@@ -30,6 +31,7 @@ pub use bytes::{Bytes, SizeRange, SizeRule};
 pub use capability::{Capabilities, Expansion, SpecLevel};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
+pub use host_state::HostState;
 pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
 pub use mkfs::MkfsParameters;
 pub use native::NativeId;

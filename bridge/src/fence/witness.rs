@@ -1,22 +1,11 @@
 //! Who is asked.
 
 use async_trait::async_trait;
-use hawser_volume::{NodeId, Result};
+use hawser_volume::{HostState, NodeId, Result};
 
 use super::evidence::Says;
 use super::holder::Holder;
 use super::proof::Warrant;
-
-/// What a storage system says of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostState {
-    /// It is up, in the storage system's own words (`instance i-1 is running`).
-    Alive(String),
-    /// It is down for certain, or cut off from the volume for certain (`instance i-1 is stopped`, `SDC 7 is disconnected`).
-    Dead(String),
-    /// The storage system does not know, or was not asked: why.
-    Unknown(String),
-}
 
 impl From<HostState> for Says {
     fn from(state: HostState) -> Self {
@@ -33,21 +22,9 @@ impl From<HostState> for Says {
 pub trait BackendWitness: Send + Sync {
     /// The state of the host that CSI calls `node` and that `volume` is attached to, as it is now and not from a cache.
     ///
-    /// `Dead` is only said when the storage system itself said so, and means that nothing on that host can write to the volume until
-    /// the host is started or connected again. Being on the way there (`stopping`) is not it. An error, a timeout and a host that the
-    /// storage system does not know are `Unknown`. Safe to drop at any time.
+    /// `Dead` is only said when the storage system itself said so. An error, a timeout and a host that the storage system does not know
+    /// are `Unknown`. Safe to drop at any time.
     async fn host_state(&self, volume: &str, node: &NodeId) -> HostState;
-}
-
-/// The witness for storage systems that know nothing of hosts.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoWitness;
-
-#[async_trait]
-impl BackendWitness for NoWitness {
-    async fn host_state(&self, _volume: &str, _node: &NodeId) -> HostState {
-        HostState::Unknown("this storage system does not know whether hosts are up".to_owned())
-    }
 }
 
 /// Who can say who has a volume: CSI (`published_node_ids`) and what the bridges wrote down.

@@ -15,7 +15,7 @@ use super::users::paths;
 use super::{Inner, Lifecycle};
 use crate::claim::{ClaimedVolume, ExistingVolume, VolumeClaim};
 use crate::declaration::{Declaration, Form};
-use crate::driver::Context;
+use crate::driver::{Context, Use};
 use crate::finding::Place;
 use crate::ledger::{Batch, Door, Holding, Made, Section};
 use crate::mesos::AgentId;
@@ -57,6 +57,16 @@ impl Lifecycle {
         let key = Key::new("target", disk.target.display().to_string());
         let said = format!("show {disk:?}");
         let work = async move { inner.show_disk(&disk).await };
+        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+    }
+
+    /// Proves that this node can have the volume: it is attached, taken from a node that is dead if the fence allows it, and detached
+    /// again. `Precondition` when it is used here already, or when another node has it that may be alive.
+    pub async fn prove_disk(&self, made: &Made, access: Access, deadline: Deadline) -> Result<()> {
+        let (inner, made) = (self.inner.clone(), made.clone());
+        let key = Key::new("disk", made.id.clone());
+        let said = format!("prove {made:?}");
+        let work = async move { inner.prove_disk(&made, &access).await };
         self.inner.undo.run([key], said.as_bytes(), deadline, work).await
     }
 
@@ -127,6 +137,36 @@ impl Inner {
             self.publish(&volume, &disk.target, false, Some(SHOWN), deadline).await?;
         }
         Ok(())
+    }
+
+    async fn prove_disk(&self, made: &Made, access: &Access) -> Result<()> {
+        let deadline = self.deadline();
+        let _guard = self.locks.lock(&made.id).await;
+        if self.holding(&made.id).await?.is_some_and(|holding| !holding.uses.is_empty()) {
+            return Err(Error::precondition(format!("volume {} is used on this node through another door", made.id)));
+        }
+        let is_held = self.holding(&made.id).await?.is_some();
+        let holders = self.driver.holders(&made.id, deadline).await?;
+        if !is_held && holders.is_some_and(|holders| holders.contains(&self.driver.node_id)) {
+            return Err(Error::precondition(format!("volume {} is attached to this node by somebody else", made.id)));
+        }
+        let (key, boot) = (made.id.clone(), self.settings.boot.clone());
+        // Nobody uses it: if this process is killed now, it is released after the time of grace.
+        let intend =
+            move |there: &mut Option<Holding>| there.get_or_insert_with(|| Holding::about_to_attach(&boot)).survive(&boot);
+        self.ledger(move |ledger| ledger.change_holding(&key, intend)).await?;
+        let volume = Use {
+            id: made.id.clone(),
+            context: made.context.clone(),
+            capability: access.into(),
+            read_only: false,
+            publish_context: Context::new(),
+            staging: PathBuf::new(),
+        };
+        let attached = self.attach(&volume, None, self.settings.patience, deadline).await;
+        // Also when it was refused: it may have been done unseen, and detaching what is not attached is no error.
+        self.release(&made.id, deadline).await?;
+        attached.map(drop)
     }
 
     async fn delete_disk(&self, id: &str) -> Result<()> {

@@ -1,12 +1,12 @@
-//! What the fence asks of the driver: who has a volume, and to detach it from there.
+//! What the fence asks of the driver: who has a volume, whether its host is up, and to detach it from there.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hawser_volume::{Deadline, Error, NodeId, Result};
+use hawser_volume::{Deadline, Error, HostState, NodeId, Result};
 
 use crate::driver::Driver;
-use crate::fence::{Detach, FenceStore, Holder, HolderWitness, Sightings, Takeovers, Warrant};
+use crate::fence::{BackendWitness, Detach, FenceStore, Holder, HolderWitness, Sightings, Takeovers, Warrant};
 use crate::ledger::Ledger;
 
 /// How long the driver may take to say who has a volume.
@@ -35,6 +35,14 @@ pub struct Reach {
     pub driver: Driver,
     /// Under which names its volumes were declared here.
     pub ledger: Ledger,
+}
+
+#[async_trait]
+impl BackendWitness for Reach {
+    async fn host_state(&self, volume: &str, node: &NodeId) -> HostState {
+        let asked = self.driver.host_state(volume, node.as_str(), Deadline::after(ASK)).await;
+        asked.unwrap_or_else(|error| HostState::Unknown(error.chain().to_string()))
+    }
 }
 
 #[async_trait]

@@ -144,7 +144,8 @@ impl Master {
         let registered = get_agents.agents.into_iter().map(|agent| {
             let process = agent.pid.as_deref().and_then(|pid| server.of_process(pid).ok());
             let info = AgentInfo::from(agent.agent_info);
-            (info.id.clone(), RegisteredAgent { info, active: agent.active, process })
+            let disks = wire::labelled_disks(agent.total_resources);
+            (info.id.clone(), RegisteredAgent { info, active: agent.active, process, disks })
         });
         let recovered = get_agents.recovered_agents.into_iter().map(AgentInfo::from);
         let marked = |slaves: Marked| slaves.slaves.into_iter().map(|slave| (slave.id.value, slave.timestamp.moment()));
@@ -202,6 +203,9 @@ struct AgentMessage {
     agent_info: wire::AgentInfo,
     active: bool,
     pid: Option<String>,
+    /// Those of its resource providers too.
+    #[serde(default)]
+    total_resources: Vec<wire::ResourceMessage>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! The shapes that several answers of Mesos have in common: JSON made of its protobuf messages (include/mesos/v1/mesos.proto).
 //! A list that is empty may be left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use hawser_volume::{Error, Result};
@@ -178,6 +178,29 @@ struct DiskInfo {
 #[derive(Debug, Deserialize)]
 struct DiskSource {
     id: Option<String>,
+    metadata: Option<Labels>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Labels {
+    #[serde(default)]
+    labels: Vec<Label>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Label {
+    key: String,
+    value: Option<String>,
+}
+
+/// The disks with an id among what an agent has, each with the labels of its source.
+pub(super) fn labelled_disks(resources: Vec<ResourceMessage>) -> BTreeMap<String, BTreeMap<String, String>> {
+    let sources = resources.into_iter().filter_map(|resource| resource.disk?.source);
+    let labels = |source: DiskSource| {
+        let labels = source.metadata.unwrap_or_default().labels.into_iter();
+        Some((source.id?, labels.map(|label| (label.key, label.value.unwrap_or_default())).collect()))
+    };
+    sources.filter_map(labels).collect()
 }
 
 /// The disks with an id among resources.

@@ -33,26 +33,35 @@ impl Totals {
         }
     }
 
+    /// Whether the resource is there. `Precondition` when it is not.
+    pub(super) fn check(&self, resource: &Resource) -> Result<()> {
+        self.place(&unallocated(resource)).map(drop)
+    }
+
     /// Takes a resource away. `Precondition` when it is not there, and nothing is changed.
     pub(super) fn subtract(&mut self, resource: &Resource) -> Result<()> {
         let resource = unallocated(resource);
-        let wanted = amount(&resource);
-        let is_it = |there: &Resource| {
-            is_alike(there, &resource) && if is_divisible(there) { amount(there) >= wanted } else { amount(there) == wanted }
-        };
-        let place = self
-            .0
-            .iter()
-            .position(is_it)
-            .filter(|_| wanted > 0)
-            .ok_or_else(|| Error::precondition(format!("{} is not among what this provider has", described(&resource))))?;
-        let left = amount(&self.0[place]) - wanted;
+        let place = self.place(&resource)?;
+        let left = amount(&self.0[place]) - amount(&resource);
         if left > 0 {
             set_amount(&mut self.0[place], left);
         } else {
             self.0.remove(place);
         }
         Ok(())
+    }
+
+    /// Where an unallocated resource is.
+    fn place(&self, resource: &Resource) -> Result<usize> {
+        let wanted = amount(resource);
+        let is_it = |there: &Resource| {
+            is_alike(there, resource) && if is_divisible(there) { amount(there) >= wanted } else { amount(there) == wanted }
+        };
+        self.0
+            .iter()
+            .position(is_it)
+            .filter(|_| wanted > 0)
+            .ok_or_else(|| Error::precondition(format!("{} is not among what this provider has", described(resource))))
     }
 
     /// Takes away space of the kinds that are not `wanted`.
@@ -82,6 +91,12 @@ impl Totals {
 
     /// Does all of `conversions`, or none.
     pub(super) fn apply(&mut self, conversions: &[Conversion]) -> Result<()> {
+        if let [conversion] = conversions {
+            // Nothing is changed when the first step fails, and the second one cannot. With many disks a copy is not cheap.
+            self.subtract(&conversion.consumed)?;
+            conversion.converted.iter().for_each(|converted| self.add(converted));
+            return Ok(());
+        }
         let mut after = self.clone();
         for conversion in conversions {
             after.subtract(&conversion.consumed)?;
@@ -204,7 +219,7 @@ fn is_divisible(resource: &Resource) -> bool {
 /// Whether both are the same in everything but how much there is.
 fn is_alike(one: &Resource, other: &Resource) -> bool {
     let shape = |resource: &Resource| Resource { scalar: None, ..resource.clone() };
-    shape(one) == shape(other)
+    disk_id(one) == disk_id(other) && shape(one) == shape(other)
 }
 
 fn unallocated(resource: &Resource) -> Resource {

@@ -1,7 +1,8 @@
 //! What a provider has and is doing: in memory, and word for word in the ledger.
 //!
 //! An agent keeps nothing of it (`Slave::handleResourceProviderMessage`, src/slave/slave.cpp): what is left out when it asks is gone for
-//! Mesos. So every change is in the ledger before the agent hears of it.
+//! Mesos. So every change is in the ledger before the agent hears of it: what operations change is noted, and [`State::flush`] writes it
+//! before anything is done or said about it, for many operations at once.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use hawser_volume::{Access, Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::disks::DiskEntry;
 use super::format::Stored;
 use super::resource::{Conversion, Totals, disk_id};
 use crate::driver::Context;
@@ -37,26 +39,16 @@ pub(super) struct Registration {
     pub(super) gone: bool,
 }
 
-/// A disk that was made, or that was there before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DiskEntry {
-    /// What CreateVolume said of it.
-    #[serde(default)]
-    pub(super) context: Context,
-    pub(super) access: Access,
-    /// As it is offered, allocated to nobody.
-    pub(super) resource: Stored<Resource>,
-}
-
 /// Everything of one provider.
 #[derive(Debug)]
 pub(super) struct State {
     ledger: Ledger,
     pub(super) registration: Option<Registration>,
-    totals: Totals,
-    disks: BTreeMap<String, DiskEntry>,
+    pub(super) totals: Totals,
+    pub(super) disks: BTreeMap<String, DiskEntry>,
     operations: BTreeMap<Uuid, Operation>,
+    /// What was changed and is not in the ledger yet.
+    unwritten: Batch,
 }
 
 /// How an operation ends.
@@ -83,7 +75,7 @@ impl State {
                 key.parse().map_err(|error| Error::internal(format!("the operation {key:?} in the ledger")).caused_by(error))?;
             operations.insert(uuid, operation);
         }
-        Ok(Self { ledger: ledger.clone(), registration, totals, disks, operations })
+        Ok(Self { ledger: ledger.clone(), registration, totals, disks, operations, unwritten: Batch::default() })
     }
 
     /// The agent, as its messages say it.
@@ -96,28 +88,12 @@ impl State {
         &self.totals
     }
 
-    pub(super) fn disk(&self, id: &str) -> Option<&DiskEntry> {
-        self.disks.get(id)
-    }
-
-    pub(super) fn disks(&self) -> impl Iterator<Item = &DiskEntry> {
-        self.disks.values()
-    }
-
     pub(super) fn operation(&self, uuid: Uuid) -> Option<&Operation> {
         self.operations.get(&uuid)
     }
 
     pub(super) fn operations(&self) -> impl Iterator<Item = (Uuid, &Operation)> {
         self.operations.iter().map(|(uuid, operation)| (*uuid, operation))
-    }
-
-    /// Whether the disk is being destroyed.
-    pub(super) fn is_going(&self, id: &str) -> bool {
-        self.operations.values().any(|operation| {
-            let source = operation.info.destroy_disk.as_ref().map(|destroy| &destroy.source);
-            is_pending(operation) && source.and_then(disk_id) == Some(id)
-        })
     }
 
     /// Notes as whom the provider is known. What it has is that one's from now on; operations of another agent are nobody's any more.
@@ -143,7 +119,7 @@ impl State {
         self.totals = totals;
         self.put_space(&mut batch)?;
         batch.put(Section::Provider, REGISTRATION, &registration)?;
-        self.write(&batch)?;
+        self.write(batch)?;
         self.registration = Some(registration);
         Ok(())
     }
@@ -157,7 +133,7 @@ impl State {
         }
         let mut batch = Batch::default();
         self.put_space(&mut batch)?;
-        self.write(&batch)?;
+        self.write(batch)?;
         Ok(true)
     }
 
@@ -195,17 +171,16 @@ impl State {
     }
 
     /// Forgets an operation whose end the framework, or the agent for it, has heard of. Nothing happens for any other.
-    pub(super) fn acknowledge(&mut self, uuid: Uuid, status: &[u8]) -> Result<()> {
+    pub(super) fn acknowledge(&mut self, uuid: Uuid, status: &[u8]) {
         let is_it = self.operations.get(&uuid).is_some_and(|operation| {
             operation.latest_status.uuid.as_ref().is_some_and(|known| known.value == status) && !is_pending(operation)
         });
         if is_it {
             let mut batch = Batch::default();
             batch.remove(Section::Operations, &uuid.to_string());
-            self.write(&batch)?;
+            self.unwritten.append(batch);
             self.operations.remove(&uuid);
         }
-        Ok(())
     }
 
     /// A status of an operation of this provider.
@@ -267,9 +242,18 @@ impl State {
         Ok(outcome.conversions.into_iter().filter_map(|conversion| conversion.converted).collect())
     }
 
-    /// Where a flush may block.
-    fn write(&self, batch: &Batch) -> Result<()> {
-        tokio::task::block_in_place(|| self.ledger.write_together(batch))
+    /// Writes down everything that was changed, with one flush for all of it. After an error the ledger is right and this is not.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if !self.unwritten.is_empty() {
+            tokio::task::block_in_place(|| self.ledger.write_together(&self.unwritten))?;
+            self.unwritten = Batch::default();
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, batch: Batch) -> Result<()> {
+        self.unwritten.append(batch);
+        self.flush()
     }
 
     fn put_space(&self, batch: &mut Batch) -> Result<()> {
@@ -279,7 +263,7 @@ impl State {
 
     fn put_operation(&mut self, uuid: Uuid, operation: Operation, mut batch: Batch) -> Result<()> {
         batch.put(Section::Operations, &uuid.to_string(), &Stored(operation.clone()))?;
-        self.write(&batch)?;
+        self.unwritten.append(batch);
         self.operations.insert(uuid, operation);
         Ok(())
     }

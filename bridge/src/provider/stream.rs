@@ -63,11 +63,16 @@ pub(super) async fn subscribe(agent: &Agent, info: ResourceProviderInfo, format:
 }
 
 impl Events {
+    /// The next event, if all of it has arrived already.
+    pub(super) fn arrived(&mut self) -> Result<Option<Event>> {
+        self.records.next()?.map(|record| self.format.decode(&record)).transpose()
+    }
+
     /// The next event; nothing when the agent has ended the subscription.
     pub(super) async fn next(&mut self) -> Result<Option<Event>> {
         loop {
-            if let Some(record) = self.records.next()? {
-                return self.format.decode(&record).map(Some);
+            if let Some(event) = self.arrived()? {
+                return Ok(Some(event));
             }
             let piece = self.answer.chunk().await;
             match piece.map_err(|error| Error::unavailable("hear the agent").caused_by(error.without_url()))? {
@@ -92,9 +97,71 @@ impl Caller {
     }
 }
 
+/// Makes a call, or subscribes.
 async fn post(agent: &Agent, format: Format, stream: Option<&str>, call: &Call) -> Result<Response> {
     let media = format.media_type();
     let mut headers = vec![("Content-Type", media), ("Accept", media)];
     headers.extend(stream.map(|stream| (STREAM_ID, stream)));
     agent.post(API, &headers, format.encode(call)?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use hawser_proto::mesos::v1::resource_provider::event;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::mesos::{Http, HttpOptions};
+
+    /// What an agent says that welcomes a provider and gives it up.
+    fn whole() -> Vec<u8> {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nMesos-Stream-Id: s\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for event in [r#"{"type":"SUBSCRIBED","subscribed":{"provider_id":{"value":"P1"}}}"#, r#"{"type":"TEARDOWN"}"#] {
+            let record = format!("{}\n{event}", event.len());
+            bytes.extend(format!("{:x}\r\n{record}\r\n", record.len()).into_bytes());
+        }
+        bytes.extend(b"0\r\n\r\n");
+        bytes
+    }
+
+    /// The types of the events of an agent that says `bytes` and closes the connection, and whether it ended well.
+    async fn heard(bytes: &[u8]) -> (Vec<event::Type>, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let bytes = bytes.to_vec();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}}}") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(&bytes).await.unwrap();
+        });
+        let agent = Agent::new(Http::new(HttpOptions::default()).unwrap(), address, Duration::from_secs(60));
+        let info = ResourceProviderInfo { r#type: "t".to_owned(), name: "n".to_owned(), ..ResourceProviderInfo::default() };
+        let mut types = Vec::new();
+        let end = async {
+            let (_, mut events) = subscribe(&agent, info, Format::Json).await?;
+            types.push(event::Type::Subscribed);
+            while let Some(event) = events.next().await? {
+                types.push(event.r#type());
+            }
+            Ok::<_, Error>(())
+        };
+        let end = tokio::time::timeout(Duration::from_secs(60), end).await.expect("it hangs");
+        server.await.unwrap();
+        (types, end.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_at_any_byte_is_a_part_of_what_was_said() {
+        let whole = whole();
+        assert_eq!(heard(&whole).await, (vec![event::Type::Subscribed, event::Type::Teardown], true));
+        for end in 0..whole.len() {
+            let (types, is_well) = heard(&whole[..end]).await;
+            assert!([event::Type::Subscribed, event::Type::Teardown].starts_with(&types), "cut at {end}: {types:?}");
+            assert!(!is_well, "cut at {end}: the end is not the end");
+        }
+    }
 }

@@ -124,7 +124,7 @@ impl State {
     fn create(&self, uuid: Uuid, create: &CreateDisk, config: &ProviderConfig, root: &Path, vendor: &str) -> Result<Work> {
         let from = &create.source;
         check_owner(from, self.owner())?;
-        self.totals().clone().subtract(from)?;
+        self.totals().check(from)?;
         let of = source(from).ok_or_else(|| Error::invalid(format!("{} is no space for disks", described(from))))?;
         if of.r#type() != disk_info::source::Type::Raw {
             return Err(Error::invalid(format!("{} is a disk already", described(from))));
@@ -170,7 +170,7 @@ impl State {
     fn destroy(&self, destroy: &DestroyDisk, config: &ProviderConfig) -> Result<Work> {
         let from = &destroy.source;
         check_owner(from, self.owner())?;
-        self.totals().clone().subtract(from)?;
+        self.totals().check(from)?;
         let of = source(from).ok_or_else(|| Error::invalid(format!("{} is no disk", described(from))))?;
         let id = of.id.clone().ok_or_else(|| Error::invalid(format!("{} is space and no disk", described(from))))?;
         if from.disk.as_ref().is_some_and(|disk| disk.persistence.is_some()) {

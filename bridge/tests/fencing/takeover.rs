@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hawser_bridge::Takeover;
-use hawser_bridge::fence::{Decision, Fence, Holder, HostState, Sightings, Why};
-use hawser_volume::{Error, Kind};
+use hawser_bridge::fence::{Decision, Fence, Holder, Sightings, Why};
+use hawser_volume::{Error, HostState, Kind};
 use serde_json::json;
 
 use crate::fake::{Fake, Fate, Manner};

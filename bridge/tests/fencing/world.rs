@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hawser_bridge::fence::audit::Line;
 use hawser_bridge::fence::{
-    Audit, BackendWitness, Detach, Fence, FenceParts, FenceStore, Holder, HolderWitness, HostState, Limit, Sightings, Takeovers,
-    Taker, Warrant,
+    Audit, BackendWitness, Detach, Fence, FenceParts, FenceStore, Holder, HolderWitness, Limit, Sightings, Takeovers, Taker,
+    Warrant,
 };
 use hawser_bridge::mesos::master::Patience;
 use hawser_bridge::mesos::{Credential, Http, HttpOptions, Master};
-use hawser_volume::{Error, NodeId, Result};
+use hawser_volume::{Error, HostState, NodeId, Result};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::sync::Notify;

@@ -18,6 +18,7 @@ mod change;
 mod create;
 mod delete;
 mod detach;
+mod host;
 mod kind;
 mod list;
 mod memory;
@@ -37,8 +38,8 @@ use hawser_ebs::volume::is_volume_id;
 use hawser_ebs::zone::Zone;
 use hawser_ebs::{Account, EbsConfig, Ec2, Outpost, Place, PlaceKeys, label, volume};
 use hawser_volume::{
-    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, NodeId, ObjectName, Result, Secrets,
-    SizeRange, SnapshotId, VolumeId,
+    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Filesystem, HostState, NodeId, ObjectName, Result,
+    Secrets, SizeRange, SnapshotId, VolumeId,
 };
 use tokio::sync::OnceCell;
 
@@ -166,6 +167,10 @@ impl Provisioner for Ebs {
 
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, secrets: &Secrets, deadline: Deadline) -> Result<()> {
         self.detach_volume(id.native(), node, detach::Way::of(secrets)?, deadline).await
+    }
+
+    async fn host_state(&self, _id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState> {
+        self.state_of(node, deadline).await
     }
 
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hawser_nfs::config::mode;
 use hawser_nfs::record::Owner;
 use hawser_nfs::{self as nfs, Export, OnDelete, given, options, template};
 use hawser_volume::{
-    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, Kind, NodeId, ObjectName, Result, Secrets,
-    SizeRange, SnapshotId, VolumeId, parameters,
+    AccessMode, BackendName, Bytes, Capabilities, Deadline, Error, Expansion, HostState, Kind, NodeId, ObjectName, Result,
+    Secrets, SizeRange, SnapshotId, VolumeId, parameters,
 };
 use serde::Deserialize;
 
@@ -230,6 +231,20 @@ impl Provisioner for Nfs {
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, _secrets: &Secrets, deadline: Deadline) -> Result<()> {
         let (native, node) = (id.native().to_owned(), node.cloned());
         self.run(move |export| export.detach(&native, node.as_ref(), deadline)).await
+    }
+
+    /// A fresh lease proves that the holder lives. Nothing proves that it does not: the server goes on serving whoever it serves.
+    async fn host_state(&self, id: &VolumeId, node: &NodeId, _deadline: Deadline) -> Result<HostState> {
+        let native = id.native().to_owned();
+        let leases = self.run(move |export| export.leases(&native)).await?;
+        let lease = leases.iter().filter(|lease| lease.node == *node).min_by_key(|lease| lease.age.unwrap_or(Duration::MAX));
+        Ok(match lease.map(|lease| (lease.is_fresh(), lease.age)) {
+            Some((true, Some(age))) => HostState::Alive(format!("node {node} renewed its lease {} s ago", age.as_secs())),
+            Some((_, Some(age))) => {
+                HostState::Unknown(format!("node {node} has not renewed its lease for {} s, which proves nothing", age.as_secs()))
+            }
+            _ => HostState::Unknown(format!("node {node} has no lease of volume {id}")),
+        })
     }
 
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus> {

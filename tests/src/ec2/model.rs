@@ -148,6 +148,11 @@ impl World {
         id
     }
 
+    /// Has an instance be in a state, its volumes as they are.
+    pub fn put(&mut self, instance: &str, state: &'static str) {
+        self.instances.get_mut(instance).unwrap().state = state;
+    }
+
     /// Ends an instance; its volumes are free at once.
     pub fn terminate(&mut self, instance: &str) {
         self.instances.get_mut(instance).unwrap().state = "terminated";
@@ -273,10 +278,7 @@ impl World {
         });
         vec![
             text("instanceId", &instance.id),
-            Node::Tree(
-                "instanceState",
-                vec![text("code", if instance.state == "running" { 16 } else { 48 }), text("name", instance.state)],
-            ),
+            Node::Tree("instanceState", vec![text("code", code_of(instance.state)), text("name", instance.state)]),
             text("instanceType", "m7i.large"),
             Node::Tree("placement", vec![text("availabilityZone", &instance.zone)]),
             set("blockDeviceMapping", std::iter::once(root).chain(taken)),
@@ -410,4 +412,17 @@ pub(crate) fn time(time: SystemTime) -> String {
     let year = yoe + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+/// EC2 API Reference, InstanceState: the number of a state.
+fn code_of(state: &str) -> u32 {
+    match state {
+        "pending" => 0,
+        "running" => 16,
+        "shutting-down" => 32,
+        "terminated" => 48,
+        "stopping" => 64,
+        "stopped" => 80,
+        _ => panic!("{state:?} is no state of an instance"),
+    }
 }

@@ -138,6 +138,12 @@ impl Agent {
         }
     }
 
+    /// Has it forget its id, as an operator does before an agent that was marked gone may come back. Its machine is lost.
+    pub fn forget_id(&mut self) {
+        assert!(self.daemon.is_none(), "the agent runs");
+        fs::remove_dir_all(self.directory.join("work/agents/0/work/meta")).unwrap();
+    }
+
     /// Where it listens; its API is at `/api/v1`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -1,6 +1,6 @@
 //! What frameworks do with the disks of resource providers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -88,6 +88,30 @@ impl Framework {
             return outcome["converted_resources"].as_array().cloned().unwrap_or_default();
         }
         panic!("each offer for {id} is taken back");
+    }
+
+    /// How the operation with this id has ended on `agent`, or that Mesos does not know it `patience` later: a master forgets the operations
+    /// of a provider that is away, and tells frameworks nothing before they ask (`Master::updateSlave`, src/master/master.cpp). The provider
+    /// is not named: about one that the master does not know yet the agent is asked without a uuid, and aborts when its provider is there
+    /// (`Master::reconcileOperations`; Mesos 1.11.0, seen).
+    pub async fn outcome_or_unknown(&mut self, id: &str, agent: &str, patience: Duration) -> Value {
+        let begun = Instant::now();
+        loop {
+            while let Some(at) = self.operations.iter().position(|status| status["operation_id"]["value"] == id) {
+                let status = self.operations.remove(at).unwrap();
+                let is_known = !matches!(
+                    status["state"].as_str(),
+                    Some("OPERATION_UNKNOWN" | "OPERATION_PENDING" | "OPERATION_RECOVERING" | "OPERATION_UNREACHABLE")
+                );
+                if is_known || (status["state"] == "OPERATION_UNKNOWN" && begun.elapsed() > patience) {
+                    return status;
+                }
+            }
+            assert!(begun.elapsed() < 2 * PATIENCE, "operation {id} does not end");
+            let one = json!({"operation_id": {"value": id}, "agent_id": {"value": agent}});
+            self.call("RECONCILE_OPERATIONS", &json!({"operations": [one]})).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.event()).await;
+        }
     }
 
     /// Makes a disk of this many MiB of the profile's space.

@@ -89,7 +89,7 @@ impl Framework {
     }
 
     /// Gives an offer back.
-    pub(super) async fn decline(&mut self, offer: &Value) {
+    pub async fn decline(&mut self, offer: &Value) {
         let filters = json!({"refuse_seconds": 0});
         self.call("DECLINE", &json!({"offer_ids": [offer["id"]], "filters": filters})).await;
     }
@@ -170,7 +170,8 @@ impl Framework {
             }
             Some("UPDATE_OPERATION_STATUS") => {
                 let status = event["update_operation_status"]["status"].take();
-                if status["uuid"].is_string() {
+                // What the master says by itself has no uuid and wants no answer.
+                if status["uuid"]["value"].is_string() {
                     let which = json!({"agent_id": status["agent_id"], "resource_provider_id": status["resource_provider_id"],
                         "uuid": status["uuid"]["value"], "operation_id": status["operation_id"]});
                     self.call("ACKNOWLEDGE_OPERATION_STATUS", &which).await;

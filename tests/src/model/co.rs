@@ -17,6 +17,9 @@ use crate::client::{Client, at_least, clone_request, create_request, exactly, re
 /// The most pages that any listing here can have, and one more.
 const PAGES_MAX: usize = 8;
 
+/// How long after an answer that a snapshot is not ready the same call is sent again.
+const CUT_AGAIN: Duration = Duration::from_millis(50);
+
 /// What a CO needs to form its calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Co<'a> {
@@ -106,8 +109,14 @@ impl Co<'_> {
                     source_volume_id: self.volume(volume).volume_id,
                     ..Default::default()
                 };
-                let answer = client.controller().create_snapshot(self.request(message)).await?;
-                Ok(Said::Snapshot(answer.into_inner().snapshot.unwrap_or_default()))
+                // CSI spec, CreateSnapshot: the same call again says when a snapshot that is still cut is ready.
+                loop {
+                    let answer = client.controller().create_snapshot(self.request(message.clone())).await?.into_inner();
+                    match answer.snapshot.unwrap_or_default() {
+                        snapshot if snapshot.ready_to_use => return Ok(Said::Snapshot(snapshot)),
+                        _ => tokio::time::sleep(CUT_AGAIN).await,
+                    }
+                }
             }
             Action::DeleteSnapshot { snapshot } => {
                 let snapshot_id = self.names.snapshot(self.state.snapshot_key(snapshot));

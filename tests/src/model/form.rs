@@ -5,6 +5,7 @@ use hawser_proto::csi::volume_capability::access_mode::Mode;
 use super::operation::{Access, Size};
 use crate::MIB;
 use crate::conformance::{BACKENDS, Backend, Need};
+use crate::ground::Ground;
 use crate::kernel::may_grow_ext4;
 use crate::usage::Usage;
 
@@ -94,6 +95,8 @@ impl Form {
     pub fn usage(&self, access: Access) -> Usage {
         let usage = match (self.backend.block == (access == Access::OtherType), self.has(Need::Device)) {
             (true, true) => Usage::mount().filesystem(self.filesystem),
+            // nfs(5): what was not there is looked for again at once; else a node may not see a new file for `acdirmin`, 30 s.
+            (true, false) if self.backend.ground == Ground::Nfs => Usage::mount().flag("lookupcache=positive"),
             // A volume of directories has the filesystem that it is in.
             (true, false) => Usage::mount(),
             (false, _) => Usage::block(),

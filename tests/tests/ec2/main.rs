@@ -5,6 +5,7 @@
 mod backend;
 mod chaos;
 mod errors;
+mod host;
 mod leaked;
 mod life;
 mod load;

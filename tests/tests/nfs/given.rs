@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hawser_proto::csi;
+use hawser_proto::hawser::get_host_state_response::State;
 use hawser_tests::Usage;
 use hawser_tests::client::text;
 use tonic::Code;
@@ -67,6 +68,10 @@ async fn a_directory_that_was_there_is_used_moved_and_kept() {
     let refused = b.detach_from(&volume.volume_id, "n1").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("n1, which lives"), "{refused}");
+    let said = b.host_state(&volume.volume_id, "n1").await.unwrap();
+    assert_eq!(said.state(), State::Alive, "{said:?}");
+    assert!(said.reason.contains("n1 renewed its lease"), "{said:?}");
+    assert_eq!(b.host_state(&volume.volume_id, "n2").await.unwrap().state(), State::Unknown);
     // It goes on to give signs of life by itself, also after its plugin was started again.
     tokio::time::sleep(Duration::from_secs(50)).await;
     let refused = b.detach_from(&volume.volume_id, "n1").await.unwrap_err();
@@ -74,6 +79,7 @@ async fn a_directory_that_was_there_is_used_moved_and_kept() {
     // Now it is cut off from the server, and its lease runs out.
     world.rig.cut(&one.node, world.server.node());
     slowly("the end of the lease", async || b.detach_from(&volume.volume_id, "n1").await.ok()).await;
+    assert_eq!(b.host_state(&volume.volume_id, "n1").await.unwrap().state(), State::Unknown);
     let target = text(&b.up(&volume, &usage).await);
     assert_eq!(two.node.shell(&format!("cat {target}/more")).trim(), "from one");
     two.node.shell(&format!("echo from two > {target}/more; sync {target}/more"));

@@ -19,7 +19,10 @@ fn info(id: &str, hostname: &str, node: Option<&str>, boot: Option<&str>) -> Age
 fn view(registered: &[AgentInfo], recovered: &[AgentInfo], gone: &[&str]) -> MasterView {
     let mut view = MasterView::for_tests("m", SystemTime::UNIX_EPOCH, BTreeMap::new());
     for info in registered {
-        view.registered.insert(info.id.clone(), RegisteredAgent { info: info.clone(), active: true, process: None });
+        view.registered.insert(
+            info.id.clone(),
+            RegisteredAgent { info: info.clone(), active: true, process: None, disks: Default::default() },
+        );
     }
     view.recovered.extend(recovered.iter().map(|info| (info.id.clone(), info.clone())));
     view.gone.extend(gone.iter().map(|id| (id.parse().unwrap(), SystemTime::UNIX_EPOCH)));

@@ -23,7 +23,7 @@ fn view(registered: &[(&str, &str)], unreachable: &[(&str, SystemTime)]) -> Mast
         };
         let info = AgentInfo { id: id(agent), hostname, nodes, numeric_nodes: Vec::new(), boot: None };
         let process = Some(format!("http://{}:5051/slave(1)", agent.to_lowercase()).parse().unwrap());
-        view.registered.insert(id(agent), RegisteredAgent { info, active: true, process });
+        view.registered.insert(id(agent), RegisteredAgent { info, active: true, process, disks: Default::default() });
     }
     view
 }

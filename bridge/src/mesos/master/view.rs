@@ -17,6 +17,8 @@ pub struct RegisteredAgent {
     pub active: bool,
     /// Where it answers, as the master knows it.
     pub process: Option<Endpoint>,
+    /// The disks with an id that it offers, each with the labels of its source.
+    pub disks: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What the leading master said at one time.
