@@ -15,7 +15,6 @@ mod model;
 mod plugin;
 mod query;
 mod snapshots;
-pub(crate) mod trouble;
 mod volumes;
 mod xml;
 
@@ -24,14 +23,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 pub use beside::Beside;
 pub use model::{Hold, World};
 pub use plugin::Controller;
-pub use trouble::{Chances, Trick};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::storage::Moment;
+use crate::trouble;
+pub use crate::trouble::{Chances, Trick};
 
 /// The zones that there are.
 pub const ZONES: [&str; 2] = ["us-east-1a", "us-east-1b"];

@@ -49,6 +49,7 @@ pub mod settings;
 pub mod storage;
 pub mod story;
 pub mod trial;
+pub(crate) mod trouble;
 pub mod usage;
 pub mod workspace;
 

@@ -24,11 +24,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-pub use crate::ec2::trouble::{Chances, Trick};
 pub use volumes::{Mapped, Volume};
 pub use world::World;
 
-use crate::ec2::trouble::Trouble;
+use crate::trouble::Trouble;
+pub use crate::trouble::{Chances, Trick};
 
 /// Who may do everything, with [`PASSWORD`].
 pub const USER: &str = "admin";

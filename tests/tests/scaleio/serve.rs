@@ -82,17 +82,3 @@ async fn csi_sanity_finds_a_controller_of_both_faces() {
         assert!(!controller.tail().contains("Pa55"));
     }
 }
-
-#[test]
-fn a_node_of_it_is_refused_with_what_to_do() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("hawser.yaml");
-    std::fs::write(&file, "backends:\n  sio:\n    type: scaleio\n").unwrap();
-    let output = Command::new(hawser())
-        .args(["serve", "node", "--endpoint", "unix:///nowhere/csi.sock", "--config"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("hawser serve controller"), "{text}");
-}

@@ -1,4 +1,4 @@
-//! What befalls requests.
+//! What befalls requests to a simulated storage system.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -8,9 +8,9 @@ use std::time::Instant;
 pub enum Trick {
     /// It is refused as one too many.
     Throttle,
-    /// EC2 fails before it has done anything.
+    /// The storage system fails before it has done anything.
     Fail,
-    /// It is done, and EC2 fails to say so.
+    /// It is done, and the storage system fails to say so.
     FailAfter,
     /// It is lost on its way.
     LoseRequest,
