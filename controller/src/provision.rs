@@ -41,8 +41,8 @@ pub trait Provisioner: Send + Sync + fmt::Debug {
     /// write.
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, secrets: &Secrets, deadline: Deadline) -> Result<()>;
 
-    /// Whether the host of a node that has the volume is up, asked now and not read from memory. `Dead` only where nothing on that host
-    /// can write to the volume before it is started or connected again; a storage system that knows nothing of hosts says `Unknown`.
+    /// Whether the host of a node that has the volume is up, asked now and not read from memory. A storage system that knows nothing of
+    /// hosts says `Unknown`.
     async fn host_state(&self, id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState> {
         let _ = (node, deadline);
         Ok(HostState::Unknown(format!("backend {} does not know whether hosts are up", id.backend())))

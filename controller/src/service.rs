@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use hawser_proto::csi;
 use hawser_volume::queue::{Calls, Queue};
-use hawser_volume::{Deadline, SpecLevel, request};
+use hawser_volume::{Deadline, Listing, SpecLevel, request};
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::backends::Backends;
@@ -38,6 +38,7 @@ pub struct Controller {
 struct Inner {
     backends: Backends,
     level: SpecLevel,
+    listing: Listing,
     create: Calls<csi::CreateVolumeResponse>,
     delete: Calls<csi::DeleteVolumeResponse>,
     publish: Calls<csi::ControllerPublishVolumeResponse>,
@@ -52,10 +53,11 @@ struct Inner {
 
 impl Controller {
     /// Services over `backends`, whose calls take their turns in `queue`.
-    pub fn new(backends: Backends, queue: &Queue, level: SpecLevel) -> Self {
+    pub fn new(backends: Backends, queue: &Queue, level: SpecLevel, listing: Listing) -> Self {
         let inner = Inner {
             backends,
             level,
+            listing,
             create: Calls::new(queue, "CreateVolume"),
             delete: Calls::new(queue, "DeleteVolume"),
             publish: Calls::new(queue, "ControllerPublishVolume"),

@@ -14,7 +14,7 @@ use hawser_ebs::EbsConfig;
 use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
 use hawser_scaleio::ScaleIoConfig;
-use hawser_volume::{BackendName, Error, NodeId, Result, SpecLevel};
+use hawser_volume::{BackendName, Error, Listing, NodeId, Result, SpecLevel};
 use serde::{Deserialize, Serialize};
 
 pub use read::parse;
@@ -50,6 +50,9 @@ pub struct DriverConfig {
     pub default_backend: Option<BackendName>,
     /// `1.12` (default) or `1.13`: which optional RPCs are advertised. With 1.13 the health RPCs replace VolumeCondition.
     pub csi_spec_level: SpecLevel,
+    /// `all` (default) or `none`: whether LIST_VOLUMES is advertised. With `none` Mesos' own storage provider offers no volume but those that
+    /// it made, which it must not where agents share the storage.
+    pub list_volumes: Listing,
 }
 
 /// One entry of `backends:`; its key `type` says which.
@@ -67,6 +70,11 @@ pub enum BackendConfig {
 }
 
 impl BackendConfig {
+    /// Whether the drivers of several machines reach the same volumes.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, BackendConfig::Local(_))
+    }
+
     /// The types that there are.
     pub const TYPES: [&'static str; 4] = ["ebs", "local", "nfs", "scaleio"];
 

@@ -135,9 +135,10 @@ impl Plugin {
             (provisioners, attachers)
         };
         let places = attachers.values().any(|attacher| !attacher.place().is_empty());
-        let level = config.driver.csi_spec_level;
-        let controller = (mode != Mode::Node)
-            .then(|| Controller::new(Backends::new(provisioners, config.driver.default_backend.clone()), &queue, level));
+        let driver = &config.driver;
+        let backends = || Backends::new(provisioners, driver.default_backend.clone());
+        let controller =
+            (mode != Mode::Node).then(|| Controller::new(backends(), &queue, driver.csi_spec_level, driver.list_volumes));
         let node = if mode == Mode::Controller {
             None
         } else {
@@ -145,7 +146,7 @@ impl Plugin {
                 Some(id) => id,
                 None => machine::hostname()?.parse()?,
             };
-            Some(Node::new(NodeConfig { id, level }, attachers, Arc::clone(host), &queue)?)
+            Some(Node::new(NodeConfig { id, level: driver.csi_spec_level }, attachers, Arc::clone(host), &queue)?)
         };
         let identity = Identity {
             name: config.driver.name.clone(),

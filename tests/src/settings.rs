@@ -82,6 +82,8 @@ pub struct Settings {
     pub max_volumes: Option<u32>,
     /// Which optional RPCs are advertised.
     pub spec_level: &'static str,
+    /// `list-volumes` of the configuration.
+    pub listing: &'static str,
     /// The filter of the log.
     pub log: &'static str,
 }
@@ -89,7 +91,7 @@ pub struct Settings {
 impl Settings {
     /// What a plugin has by default. Much is promised, as tests must not depend on how full the machine's disk is.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, capacity: None, overcommit: "1000", max_volumes: None, spec_level: "1.12", log: "info" }
+        Self { kind, capacity: None, overcommit: "1000", max_volumes: None, spec_level: "1.12", listing: "all", log: "info" }
     }
 
     /// The configuration file, for a pool at `root`.
@@ -111,7 +113,9 @@ impl Settings {
 
     /// The same for a backend with these lines.
     pub fn yaml_of(&self, lines: &str) -> String {
-        let mut text = format!("driver:\n  csi-spec-level: \"{}\"\nbackends:\n  local:\n{lines}", self.spec_level);
+        let Self { spec_level, listing, .. } = self;
+        let mut text =
+            format!("driver:\n  csi-spec-level: \"{spec_level}\"\n  list-volumes: {listing}\nbackends:\n  local:\n{lines}");
         if let Some(capacity) = self.capacity {
             writeln!(text, "    capacity: {capacity}").unwrap();
         }

@@ -188,3 +188,22 @@ fn a_demo_that_is_interrupted_leaves_nothing() {
     }
     assert!(interrupted >= 5, "only {interrupted} of 20 demos were interrupted before their end");
 }
+
+/// Each agent would offer all volumes of a storage system that agents share, to frameworks that may delete them.
+#[test]
+fn files_for_mesos_own_provider_are_not_written_where_it_would_offer_what_others_have() {
+    let workspace = Workspace::new();
+    let write = |text: &str| {
+        let file = workspace.path().join("hawser.yaml");
+        fs::write(&file, text).unwrap();
+        Command::new(hawser()).args(["mesos", "config", "write", "--for", "provider", "--config"]).arg(&file).output().unwrap()
+    };
+    let shared = "backends:\n  nas:\n    type: nfs\n    server: nas.example\n    path: /srv\n";
+    let refused = write(shared);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("driver.list-volumes") && said.contains("nas"), "{said}");
+    for text in [&format!("driver:\n  list-volumes: none\n{shared}"), "backends:\n  here:\n    type: local\n    root: /srv\n"] {
+        let written = write(text);
+        assert!(written.status.success(), "{text}: {}", String::from_utf8_lossy(&written.stderr));
+    }
+}

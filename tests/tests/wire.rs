@@ -258,6 +258,22 @@ async fn a_half_of_a_plugin_serves_its_half() {
     plugin.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_is_to_list_nothing_does_not_say_that_it_can() {
+    let ground = Footing::of(Ground::Ext4);
+    let plugin = plugin(&ground).await;
+    let lists = async |client: &Client| {
+        let request = csi::ControllerGetCapabilitiesRequest {};
+        let answer = client.controller().controller_get_capabilities(request).await.unwrap().into_inner();
+        let text = format!("{answer:?}");
+        assert!(text.contains("CreateDeleteVolume"), "{text}");
+        text.contains("ListVolumes")
+    };
+    assert!(lists(&plugin.a()).await);
+    assert!(!lists(&plugin.reconfigure(|settings| settings.listing = "none").await).await);
+    plugin.finish().await;
+}
+
 /// What runs when the plugin is told to stop is finished and answered; then it goes, and its socket with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_flight_is_finished_before_the_end() {

@@ -18,6 +18,17 @@ pub enum SpecLevel {
     V1_13,
 }
 
+/// Which volumes a driver says that it can list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listing {
+    /// All volumes of its backends.
+    #[default]
+    All,
+    /// None: it does not say that it can. Mesos' own storage provider offers whatever is listed, and every agent has one.
+    None,
+}
+
 /// Whether and when a volume can grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expansion {

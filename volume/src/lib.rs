@@ -28,7 +28,7 @@ pub mod topology;
 pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
 pub use attachment::Attachment;
 pub use bytes::{Bytes, SizeRange, SizeRule};
-pub use capability::{Capabilities, Expansion, SpecLevel};
+pub use capability::{Capabilities, Expansion, Listing, SpecLevel};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
 pub use host_state::HostState;

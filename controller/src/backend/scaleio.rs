@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use hawser_scaleio::ScaleIoConfig;
 use hawser_scaleio::volume::is_id;
 use hawser_volume::{
-    AccessMode, BackendName, Capabilities, Deadline, Error, Expansion, Filesystem, GroupSnapshotId, NodeId, ObjectName, Result,
-    Secrets, SizeRange, SnapshotId, VolumeId,
+    AccessMode, BackendName, Capabilities, Deadline, Error, Expansion, Filesystem, GroupSnapshotId, HostState, NodeId,
+    ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
 };
 
 use crate::provision::{
@@ -128,6 +128,10 @@ impl Provisioner for ScaleIo {
 
     async fn detach(&self, id: &VolumeId, node: Option<&NodeId>, _secrets: &Secrets, deadline: Deadline) -> Result<()> {
         self.unmap(id, node, deadline).await
+    }
+
+    async fn host_state(&self, id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState> {
+        self.state_of(id, node, deadline).await
     }
 
     async fn get(&self, id: &VolumeId) -> Result<VolumeStatus> {

@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_proto::csi::controller_service_capability::{Rpc, Type, rpc};
-use hawser_volume::{Capabilities, Deadline, Kind, Result, SpecLevel, VolumeId, access, parameters, request};
+use hawser_volume::{Capabilities, Deadline, Kind, Listing, Result, SpecLevel, VolumeId, access, parameters, request};
 
 use super::Inner;
 
@@ -29,8 +29,10 @@ pub(super) async fn controller_get_capabilities(
         SpecLevel::V1_12 => types.push(rpc::Type::VolumeCondition),
         SpecLevel::V1_13 => types.extend([rpc::Type::GetVolumeHealth, rpc::Type::ListVolumeHealth]),
     }
+    let lists = [rpc::Type::ListVolumes, rpc::Type::ListVolumesPublishedNodes, rpc::Type::ListVolumeHealth];
     let capabilities = types
         .into_iter()
+        .filter(|kind| inner.listing == Listing::All || !lists.contains(kind))
         .map(|kind| csi::ControllerServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: kind.into() })) })
         .collect();
     Ok(csi::ControllerGetCapabilitiesResponse { capabilities })

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use hawser_bridge::agent::write::{self, Door, Wanted};
 use hawser_bridge::agent::{self, FileReport, FlagSource, Report, Sources};
-use hawser_volume::{Error, Result};
+use hawser_volume::{Error, Listing, Result};
 use serde::Serialize;
 
 use super::{MISTAKES, Output};
@@ -157,6 +157,9 @@ fn write(options: &WriteFiles) -> Result<()> {
             For::Provider => Door::Provider,
         })
         .collect();
+    if doors.contains(&Door::Provider) {
+        divide(&config)?;
+    }
     let wanted = Wanted {
         doors: &doors,
         bridge: &config.bridge,
@@ -184,4 +187,19 @@ fn write(options: &WriteFiles) -> Result<()> {
             print(&lines.concat())
         }
     }
+}
+
+/// Refuses a configuration with which Mesos' own storage provider would offer, on each agent, every volume of all of them: a framework may
+/// delete what it is offered.
+fn divide(config: &Config) -> Result<()> {
+    let shared = config.backends.iter().filter(|(_, backend)| backend.is_shared()).map(|(name, _)| name.as_str());
+    let shared: Vec<&str> = shared.collect();
+    if shared.is_empty() || config.driver.list_volumes == Listing::None {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "driver.list-volumes is all, and agents share the backends {}: each of them would offer all their volumes, and frameworks could \
+         delete each other's data; set driver.list-volumes to none",
+        shared.join(", ")
+    )))
 }

@@ -6,7 +6,7 @@ use hawser_controller::provision::{Attach, NewVolume};
 use hawser_scaleio::ScaleIoConfig;
 use hawser_scaleio::config::NodeIds;
 use hawser_tests::scaleio::{ScaleIo, ScaleIoSettings};
-use hawser_volume::{AccessMode, Kind, NodeId, Secrets, VolumeId};
+use hawser_volume::{AccessMode, HostState, Kind, NodeId, Secrets, VolumeId};
 
 use crate::ready::{access, attach, backend, config, pairs, soon, volume};
 
@@ -32,8 +32,12 @@ async fn what_another_node_has_is_refused_and_a_takeover_takes_it_from_that_node
     let refused = backend.attach(attach(&wanted, "node-b")).await.unwrap_err();
     assert!(refused.kind() == Kind::Precondition && refused.to_string().contains("is mapped to SDC node-a"), "{refused}");
     assert_eq!(holders(&array, &wanted), [a.as_str()]);
+    let state = async |name: &str| backend.host_state(&wanted, &node(name), soon()).await.unwrap();
+    assert_eq!(state("node-a").await, HostState::Alive("the SDC of node node-a is connected".to_owned()));
+    assert!(matches!(state("node-z").await, HostState::Unknown(why) if why.contains("node-z")));
     // node-a dies, and the array says so of its volumes. What decides that it is dead calls for this.
     array.world().connect(&a, false);
+    assert_eq!(state("node-a").await, HostState::Dead("the SDC of node node-a is disconnected".to_owned()));
     assert!(backend.get(&wanted).await.unwrap().trouble.unwrap().contains("node-a"));
     assert_eq!(backend.attach(attach(&wanted, "node-b")).await.unwrap_err().kind(), Kind::Precondition, "nobody said to take it");
     backend.detach(&wanted, Some(&node("node-a")), &Secrets::default(), soon()).await.unwrap();

@@ -5,7 +5,7 @@ use hawser_scaleio::grant::Grant;
 use hawser_scaleio::sdc::Sdc;
 use hawser_scaleio::volume::{Mapping, MappingMode, Volume as Found};
 use hawser_scaleio::{Class, Gateways, Refusal};
-use hawser_volume::{Deadline, Error, Kind, NodeId, Result, VolumeId};
+use hawser_volume::{Deadline, Error, HostState, Kind, NodeId, Result, VolumeId};
 
 use super::ScaleIo;
 use super::place::Limits;
@@ -46,6 +46,26 @@ impl ScaleIo {
             NodeIds::SdcName => sdc.and_then(|sdc| sdc.name.as_deref()).or(mapping.sdc_name.as_deref()),
         };
         text.map_or_else(|| format!("sdc {}", mapping.sdc_id), str::to_owned).parse()
+    }
+
+    /// Whether the SDC of a node is connected to the array. One that is not may still reach the disks for a while; unmapping, which comes
+    /// first in a takeover, ends that.
+    pub(super) async fn state_of(&self, id: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<HostState> {
+        let (array, _) = self.found(id, deadline).await?;
+        let sdcs = array.gateways.sdcs(deadline).await;
+        let sdcs = sdcs.map_err(|refusal| refusal.while_doing(format_args!("look at the SDC of node {node}")))?;
+        let Some(sdc) = self.sdc_of(&sdcs, node)? else {
+            return Ok(HostState::Unknown(format!("the array knows no SDC of node {node}")));
+        };
+        Ok(match sdc.mdm_connection_state.as_deref() {
+            _ if sdc.is_lost() => HostState::Dead(format!("the SDC of node {node} is disconnected")),
+            Some(state) if state.eq_ignore_ascii_case("connected") => {
+                HostState::Alive(format!("the SDC of node {node} is connected"))
+            }
+            state => {
+                HostState::Unknown(format!("the SDC of node {node} is {}", state.unwrap_or("in no state that the array tells")))
+            }
+        })
     }
 
     pub(super) async fn map(&self, attach: Attach) -> Result<PublishContext> {
