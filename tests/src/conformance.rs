@@ -159,7 +159,7 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Nfs,
             ground: Ground::Nfs,
             block: false,
-            has: &[Mount, Shared, Cut, Granted, Guarded, ReadOnly, Readers, Limited, Kept],
+            has: &[Mount, Shared, Cut, Room, Granted, Guarded, ReadOnly, Readers, Limited, Kept],
             only: &[],
         },
         // Its nodes ask nobody, and the storage system asks no node: a device is there or not.
