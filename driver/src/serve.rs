@@ -18,6 +18,9 @@ use crate::telemetry::Rpc;
 /// How long calls may go on after the plugin was told to stop.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// How long the removal of what interrupted calls left may go on after the plugin was told to stop.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// How long the last answers may take to be sent.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -60,7 +63,11 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
     if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("calls are still running {} s after the signal; they are left behind", GRACE.as_secs());
     }
+    // One that has not begun never will; one that has must not meet whoever removes the pool next.
     sweep.abort();
+    if tokio::time::timeout(SWEEP, sweep).await.is_err() {
+        tracing::info!("what interrupted calls left is not all removed; the next start goes on with it");
+    }
     drop(socket);
     served.map_err(|error| Error::unavailable("serve the socket").caused_by(error))
 }
