@@ -40,6 +40,9 @@ const LOOK_OFTEN: Duration = Duration::from_millis(100);
 /// How often a driver that has to be told so looks for its disks anew while one is waited for.
 const RESCAN: Duration = Duration::from_secs(5);
 
+/// The same while a disk is to become larger.
+const RESCAN_GROWN: Duration = Duration::from_secs(2);
+
 /// How long a disk of ScaleIO may be in the way that is going, or is not yet what it will be: a mapping is gone a moment before its disk.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
@@ -270,8 +273,10 @@ fn find(tree: &Tree, names: &[DiskName], told: &mut scini::Told) -> Result<Optio
 pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
     let tree = Tree::real();
     let Some(device) = open_now(&tree, names, true, &mut scini::Told::default(), deadline)? else { return Ok(None) };
+    let is_scini = matches!(device.disk, Some(DiskName::ScaleIo { .. }));
+    let mut rescanned = Instant::now();
     if device.current_size()? < at_least {
-        if matches!(device.disk, Some(DiskName::ScaleIo { .. })) {
+        if is_scini {
             rescan_sdc();
         } else if let Some(ask) = tree.rescan_file(device.number)?
             // The controller tells its host of a change by itself, too; where it may not be asked, that has to do.
@@ -285,6 +290,11 @@ pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result
         if size >= at_least || deadline.passed() {
             device.prove()?;
             return Ok(Some(size));
+        }
+        // The array may have told its SDCs later than whoever asked it to grow the volume.
+        if is_scini && rescanned.elapsed() >= RESCAN_GROWN {
+            rescan_sdc();
+            rescanned = Instant::now();
         }
         std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
     }
