@@ -72,6 +72,12 @@ pub enum Need {
     ReadOnly,
     /// Many nodes can read at one time.
     Readers,
+    /// Two nodes that are one machine can use a volume at one time.
+    Together,
+    /// A volume can be deleted before its snapshots.
+    Outlived,
+    /// All that a volume was asked for with is kept with it.
+    Noted,
     /// Whether anything was ever written to a volume is known, wherever that was.
     Traced,
     /// A node can have any number of volumes, and no more than is configured.
@@ -107,6 +113,8 @@ pub struct Backend {
     pub has: &'static [Need],
     /// Cases must need one of these, if there are any: another line has the rest.
     pub only: &'static [Need],
+    /// What other lines have tried enough, as nothing in it is this backend's own.
+    pub except: &'static [&'static [Case]],
 }
 
 /// Every backend that the suite is run for.
@@ -119,10 +127,11 @@ pub const BACKENDS: &[Backend] = {
             ground: Ground::Ext4,
             block: false,
             has: &[
-                Mount, Device, Format, Cut, Group, Copy, Still, Modify, Thick, Sized, Counted, Room, Granted, Guarded, ReadOnly,
-                Readers, Traced, Limited, Single, Here, Kept, Placed, Measured,
+                Mount, Device, Format, Cut, Outlived, Noted, Group, Copy, Still, Modify, Thick, Sized, Counted, Room, Granted,
+                Guarded, ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
+            except: &[],
         },
         Backend {
             name: "image-xfs",
@@ -130,10 +139,11 @@ pub const BACKENDS: &[Backend] = {
             ground: Ground::Xfs,
             block: false,
             has: &[
-                Mount, Device, Format, Cut, Group, Moment, Still, Modify, Thick, Sized, Counted, Room, Granted, Guarded,
-                ReadOnly, Readers, Traced, Limited, Single, Here, Kept, Placed, Measured,
+                Mount, Device, Format, Cut, Outlived, Noted, Group, Moment, Still, Modify, Thick, Sized, Counted, Room, Granted,
+                Guarded, ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
+            except: &[],
         },
         Backend {
             name: "block",
@@ -141,26 +151,31 @@ pub const BACKENDS: &[Backend] = {
             ground: Ground::Ext4,
             block: true,
             has: &[
-                Block, Device, Cut, Group, Copy, Modify, Thick, Sized, Counted, Room, Granted, Guarded, ReadOnly, Readers,
-                Traced, Limited, Single, Here, Kept, Placed, Measured,
+                Block, Device, Cut, Outlived, Noted, Group, Copy, Modify, Thick, Sized, Counted, Room, Granted, Guarded,
+                ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
+            except: &[],
         },
         Backend {
             name: "directory",
             kind: Kind::Directory,
             ground: Ground::Ext4,
             block: false,
-            has: &[Mount, Shared, Plain, Room, Granted, Guarded, ReadOnly, Readers, Limited, Here, Kept, Placed, Measured],
+            has: &[
+                Mount, Shared, Plain, Room, Granted, Guarded, ReadOnly, Readers, Together, Limited, Here, Kept, Placed, Measured,
+            ],
             only: &[],
+            except: &[],
         },
         Backend {
             name: "nfs",
             kind: Kind::Nfs,
             ground: Ground::Nfs,
             block: false,
-            has: &[Mount, Shared, Cut, Room, Granted, Guarded, ReadOnly, Readers, Limited, Kept],
+            has: &[Mount, Shared, Cut, Outlived, Noted, Room, Granted, Guarded, ReadOnly, Readers, Together, Limited, Kept],
             only: &[],
+            except: &[],
         },
         // Its nodes ask nobody, and the storage system asks no node: a device is there or not.
         Backend {
@@ -168,16 +183,38 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: false,
-            has: &[Mount, Device, Format, Cut, Moment, Modify, Sized, Placed, Measured],
+            has: &[Mount, Device, Format, Cut, Outlived, Noted, Moment, Modify, Sized, Placed, Measured],
             only: &[],
+            except: &[],
         },
         Backend {
             name: "ebs-block",
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: true,
-            has: &[Block, Device, Cut, Moment, Modify, Sized, Placed, Measured],
+            has: &[Block, Device, Cut, Outlived, Noted, Moment, Modify, Sized, Placed, Measured],
             only: &[Block],
+            except: &[],
+        },
+        // Nor do these nodes ask anybody. Who has which volume, and for what, the array knows.
+        Backend {
+            name: "scaleio",
+            kind: Kind::ScaleIo,
+            ground: Ground::Devices,
+            block: false,
+            has: &[Mount, Device, Format, Cut, Group, Moment, Sized, Room, ReadOnly, Readers, Single, Measured],
+            only: &[],
+            // Nodes take seconds for what is nothing here. These cases are about what is done with any device; kills are the suite `crash`'s.
+            except: &[blank::CASES, flags::CASES, publish::CASES, stage::CASES, restart::CASES],
+        },
+        Backend {
+            name: "scaleio-block",
+            kind: Kind::ScaleIo,
+            ground: Ground::Devices,
+            block: true,
+            has: &[Block, Device, Cut, Group, Moment, Sized, Room, ReadOnly, Readers, Single, Measured],
+            only: &[Block],
+            except: &[],
         },
     ]
 };
@@ -192,7 +229,8 @@ impl Backend {
     /// Whether `case` can be run here.
     pub fn can_run(&self, case: &Case) -> bool {
         let is_meant = self.only.is_empty() || case.needs.iter().any(|need| self.only.contains(need));
-        is_meant && case.needs.iter().all(|need| self.has.contains(need))
+        let is_left_out = self.except.iter().any(|cases| cases.iter().any(|other| other.name == case.name));
+        is_meant && !is_left_out && case.needs.iter().all(|need| self.has.contains(need))
     }
 }
 
@@ -200,7 +238,7 @@ impl Backend {
 pub type Run<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// A case.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// Its name: a sentence.
     pub name: &'static str,

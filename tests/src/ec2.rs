@@ -26,9 +26,9 @@ use std::time::Duration;
 pub use beside::Beside;
 pub use model::{Hold, World};
 pub use plugin::Controller;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
-use crate::storage::Moment;
+use crate::storage::{Moment, Victim};
 use crate::trouble;
 pub use crate::trouble::{Chances, Trick};
 
@@ -108,8 +108,7 @@ pub(crate) struct State {
     /// Where the content of volumes and snapshots is, when there are devices.
     store: OnceLock<PathBuf>,
     trouble: Mutex<trouble::Trouble>,
-    /// Whom to kill, and when.
-    victim: Mutex<Option<(&'static str, Moment, Pid)>>,
+    victim: Victim,
     last: Mutex<Option<Heard>>,
 }
 
@@ -130,7 +129,7 @@ impl Ec2 {
             changed: Condvar::new(),
             store: OnceLock::new(),
             trouble,
-            victim: Mutex::default(),
+            victim: Victim::default(),
             last: Mutex::default(),
         });
         let server = tokio::spawn(http::serve(listener, Arc::clone(&state)));
@@ -159,7 +158,7 @@ impl Ec2 {
 
     /// Kills `process` at this moment of the next request for `action`, which is not answered.
     pub fn kill_at(&self, action: &'static str, moment: Moment, process: Pid) {
-        *self.state.victim.lock().unwrap() = Some((action, moment, process));
+        self.state.victim.choose(action, moment, process);
     }
 
     /// From now on nothing suffers but by order.
@@ -180,15 +179,6 @@ impl Ec2 {
     /// The request that came last.
     pub fn last(&self) -> Heard {
         self.state.last.lock().unwrap().clone().unwrap()
-    }
-}
-
-impl State {
-    /// Kills who is to be killed at this moment; whether there was somebody.
-    fn kill(&self, action: &str, moment: Moment) -> bool {
-        let is_meant = |victim: &mut (&str, Moment, Pid)| (victim.0, victim.1) == (action, moment);
-        let victim = self.victim.lock().unwrap().take_if(is_meant);
-        victim.is_some_and(|(_, _, process)| kill_process(process, Signal::KILL).is_ok())
     }
 }
 

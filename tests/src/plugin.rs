@@ -119,12 +119,16 @@ impl Plugin {
         self.workspace().join(format!("{node}.sock"))
     }
 
-    /// The configuration file, written anew.
+    /// The configuration file of the first node, written anew.
     pub fn config(&self) -> PathBuf {
-        let path = self.workspace().join("config.yaml");
+        self.config_of(NODE_A)
+    }
+
+    fn config_of(&self, node: &str) -> PathBuf {
+        let path = self.workspace().join(format!("{node}.yaml"));
         let settings = self.settings();
         let text = match &self.storage {
-            Some(storage) => settings.yaml_of(&storage.yaml()),
+            Some(storage) => settings.yaml_of(&storage.yaml(node)),
             None => settings.yaml(self.root()),
         };
         fs::write(&path, text).unwrap();
@@ -146,7 +150,7 @@ impl Plugin {
 
     /// Starts a process that is `node` by `command`.
     pub async fn process(&self, mut command: Command, node: &str, log: &Path) -> Process {
-        let (config, socket, filter) = (self.config(), self.socket(node), self.settings().log);
+        let (config, socket, filter) = (self.config_of(node), self.socket(node), self.settings().log);
         command.envs(self.storage.iter().flat_map(|storage| storage.environment()));
         Process::serve(command, &config, &self.node_id(node), &socket, log, filter).await
     }
@@ -243,7 +247,7 @@ impl Plugin {
     /// Stops every node as an orchestrator does and panics unless each ends well and nothing is left: no mount, no loop device,
     /// no volume, no half-made object, nothing at a target or staging path, no socket.
     pub async fn finish(&self) {
-        if matches!(self.settings().kind, Kind::Nfs | Kind::Ebs) {
+        if matches!(self.settings().kind, Kind::Nfs | Kind::Ebs | Kind::ScaleIo) {
             // What is deleted there is removed in the background.
             until("everything to be removed", || self.leftovers().is_empty().then_some(()));
         }

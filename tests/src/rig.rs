@@ -44,6 +44,7 @@
 
 mod disk;
 pub mod inside;
+mod machine;
 mod mconsole;
 mod network;
 mod nfs;
@@ -62,10 +63,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+pub use machine::{Inside, Machine};
 pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
-pub use nvme::{Inconstant, Inside, Nvme};
+pub use nvme::{Inconstant, Nvme};
 pub use plugin::Plugin;
+pub use sdc::Sdc;
 pub use solo::{Given, Solo};
 
 use network::Network;

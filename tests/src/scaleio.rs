@@ -6,6 +6,7 @@
 //! under way, answers get lost ([`Trick`], [`Chances`]). PyPowerFlex, Dell's own client, speaks with it as it does with a gateway
 //! (`tests/tests/scaleio`).
 
+mod beside;
 pub mod devices;
 mod door;
 mod login;
@@ -21,12 +22,15 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+pub use beside::Beside;
+use rustix::process::Pid;
 pub use volumes::{Mapped, Volume};
 pub use world::World;
 
+use crate::storage::{Moment, Victim};
 use crate::trouble::Trouble;
 pub use crate::trouble::{Chances, Trick};
 
@@ -91,7 +95,10 @@ pub struct ScaleIo {
 pub(crate) struct State {
     settings: ScaleIoSettings,
     world: Mutex<World>,
+    /// Somebody has asked for something.
+    changed: Condvar,
     trouble: Mutex<Trouble>,
+    victim: Victim,
     tokens: Vec<Mutex<login::Tokens>>,
     slow: Vec<AtomicU64>,
     /// Requests that were refused by the array or its door, by path and sentence.
@@ -111,7 +118,9 @@ impl ScaleIo {
         let count = listeners.len();
         let state = Arc::new(State {
             world: Mutex::new(World::new(&settings)),
+            changed: Condvar::new(),
             trouble: Mutex::new(Trouble::new(None)),
+            victim: Victim::default(),
             tokens: (0..count).map(|_| Mutex::default()).collect(),
             slow: (0..count).map(|_| AtomicU64::new(0)).collect(),
             refused: Mutex::default(),
@@ -163,6 +172,11 @@ impl ScaleIo {
     /// The next request for `action` suffers this; several are suffered one after the other.
     pub fn trick(&self, action: &str, trick: Trick) {
         self.state.trouble.lock().unwrap().trick(action, trick);
+    }
+
+    /// Kills `process` at this moment of the next request for `action`, which is not answered.
+    pub fn kill_at(&self, action: &'static str, moment: Moment, process: Pid) {
+        self.state.victim.choose(action, moment, process);
     }
 
     /// How often each action was asked for.

@@ -6,7 +6,7 @@ use std::path::Path;
 use hawser_volume::Bytes;
 
 use crate::storage::Storage;
-use crate::{MIB, ec2, ground};
+use crate::{MIB, ec2, ground, scaleio};
 
 /// What volumes are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Kind {
     Nfs,
     /// Volumes of a simulated EC2.
     Ebs,
+    /// Volumes of a simulated array.
+    ScaleIo,
 }
 
 /// The sizes of volumes that a backend can have.
@@ -48,6 +50,7 @@ impl Kind {
         match self {
             Kind::Image | Kind::Directory | Kind::Nfs => Sizes { step: 4096, small: 16 * MIB },
             Kind::Ebs => Sizes { step: 1 << 30, small: 2 << 30 },
+            Kind::ScaleIo => Sizes { step: 8 << 30, small: 16 << 30 },
         }
     }
 
@@ -56,7 +59,7 @@ impl Kind {
         match self {
             Kind::Image => Some(["provisioning", "thin", "thick"]),
             Kind::Ebs => Some(["type", "gp3", "gp2"]),
-            Kind::Directory | Kind::Nfs => None,
+            Kind::Directory | Kind::Nfs | Kind::ScaleIo => None,
         }
     }
 
@@ -65,6 +68,7 @@ impl Kind {
         match self {
             Kind::Image | Kind::Directory | Kind::Nfs => None,
             Kind::Ebs => Some(Box::new(ec2::Beside::start(ground))),
+            Kind::ScaleIo => Some(Box::new(scaleio::Beside::start(ground))),
         }
     }
 }
@@ -98,7 +102,7 @@ impl Settings {
     pub fn yaml(&self, root: &Path) -> String {
         let mut text = String::new();
         match self.kind {
-            Kind::Ebs => panic!("its storage knows its lines"),
+            Kind::Ebs | Kind::ScaleIo => panic!("its storage knows its lines"),
             Kind::Image => self.local(&mut text, root, "image"),
             Kind::Directory => self.local(&mut text, root, "directory"),
             Kind::Nfs => {

@@ -4,19 +4,29 @@
 //! A suite is run for another one by an implementation of [`Storage`], a line in [`Kind::storage`](crate::settings::Kind::storage) and a
 //! line among the [backends](crate::conformance::BACKENDS).
 
+mod follow;
+mod victim;
+
 use std::fmt::Debug;
+use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::Pid;
 use tokio::runtime::{Builder, Runtime};
+
+pub(crate) use follow::{Follow, Following};
+pub(crate) use victim::Victim;
+
+use crate::output::Output;
 
 /// A storage system of one plugin. It ends, and its devices go, when it is dropped.
 pub trait Storage: Debug + Send + Sync {
     /// The id of the node that tests call `name`, one of [`NODE_A`](crate::plugin::NODE_A) and [`NODE_B`](crate::plugin::NODE_B).
     fn node_id(&self, name: &str) -> String;
 
-    /// The lines of the backend in the configuration of a plugin.
-    fn yaml(&self) -> String;
+    /// The lines of the backend in the configuration of the plugin that serves as the node that tests call `name`.
+    fn yaml(&self, name: &str) -> String;
 
     /// What the environment of a plugin has besides.
     fn environment(&self) -> Vec<(&'static str, String)>;
@@ -41,4 +51,12 @@ pub enum Moment {
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+/// Gives `to` the content of `from`, at once or not at all. On a filesystem with reflinks it is one moment of what is being written.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let draft = to.with_extension("draft");
+    let copied = Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&draft).output().unwrap();
+    Output::from(copied).well();
+    std::fs::rename(draft, to).unwrap();
 }

@@ -114,6 +114,7 @@ impl Story {
             Kind::Directory => panic!("nobody tells the story of a directory"),
             Kind::Nfs => &[Call::Modify, Call::Group, Call::DeleteGroup],
             Kind::Ebs => &[Call::Group, Call::DeleteGroup],
+            Kind::ScaleIo => &[Call::Modify],
         };
         Self { kind, calls: CALLS.iter().copied().filter(|call| !lacks.contains(call)).collect() }
     }

@@ -2,9 +2,12 @@
 //! plugin said.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use libtest_mimic::Failed;
@@ -50,4 +53,30 @@ pub fn run(limit: Duration, start: impl Future<Output = Plugin>, play: impl Asyn
     }));
     runtime.shutdown_timeout(Duration::from_secs(5));
     result.unwrap_or_else(|_| Err(PLACE.take())).map_err(Failed::from)
+}
+
+/// How long the trials of each backend take, to see what a suite costs where it runs.
+#[derive(Debug, Default)]
+pub struct Costs(Mutex<BTreeMap<&'static str, Vec<(Duration, String)>>>);
+
+impl Costs {
+    /// Runs a trial of `backend`.
+    pub fn of<T>(&self, backend: &'static str, trial: &str, run: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = run();
+        self.0.lock().unwrap().entry(backend).or_default().push((began.elapsed(), trial.to_owned()));
+        result
+    }
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (backend, trials) in self.0.lock().unwrap().iter() {
+            let all: Duration = trials.iter().map(|(took, _)| *took).sum();
+            let (longest, which) = trials.iter().max().unwrap();
+            let (count, all, longest) = (trials.len(), all.as_secs(), longest.as_secs());
+            writeln!(f, "  {backend}: {count} trials, {all} s one after the other; the longest, {longest} s, is {which}")?;
+        }
+        Ok(())
+    }
 }

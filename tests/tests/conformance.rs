@@ -4,10 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_tests::conformance::{BACKENDS, Backend, Case, cases};
 use hawser_tests::ground::Grounds;
+use hawser_tests::notice::notice;
+use hawser_tests::trial::Costs;
 use hawser_tests::{remote, trial};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -19,15 +22,18 @@ fn main() -> ExitCode {
     trial::keep_panics();
     let mut grounds = Grounds::default();
     let mut trials = Vec::new();
+    let costs = Arc::new(Costs::default());
     for backend in BACKENDS.iter().filter(|backend| arguments.list || remote::is_of_this_side(backend.ground)) {
         let ground = if arguments.list { PathBuf::new() } else { grounds.place(backend.ground) };
         for case in cases().into_iter().filter(|case| backend.can_run(case)) {
-            let ground = ground.clone();
-            trials.push(Trial::test(format!("{}::{}", backend.name, case.name), move || run(backend, case, &ground)));
+            let (ground, costs) = (ground.clone(), Arc::clone(&costs));
+            let run = move || costs.of(backend.name, case.name, || run(backend, case, &ground));
+            trials.push(Trial::test(format!("{}::{}", backend.name, case.name), run));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, remote::share(trials));
     drop(grounds);
+    notice(&format!("conformance:\n{costs}"));
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
     }

@@ -68,6 +68,7 @@ async fn play(plugin: &Plugin, story: &Story, mine: Mine, after: After) {
     let mut interrupted = None;
     for (number, call) in story.calls.iter().enumerate() {
         if let Err(status) = memory.perform(*call, &client).await {
+            until(&format!("the crash by which {call:?} failed ({status})"), || process.has_ended().then_some(()));
             let end = process.wait();
             assert_eq!(
                 end.signal(),
@@ -130,6 +131,17 @@ const OF_DEVICES: &[Step] = &[
 const OF_EC2: &[&str] =
     &["CreateVolume", "AttachVolume", "ModifyVolume", "CreateSnapshot", "DeleteSnapshot", "DetachVolume", "DeleteVolume"];
 
+/// What an array of ScaleIO is asked to change.
+const OF_SCALEIO: &[&str] = &[
+    "createVolume",
+    "addMappedSdc",
+    "setVolumeSize",
+    "snapshotVolumes",
+    "removeConsistencyGroupSnapshots",
+    "removeMappedSdc",
+    "removeVolume",
+];
+
 /// What is tried.
 struct Tried {
     /// What the names of its trials begin with.
@@ -142,7 +154,7 @@ struct Tried {
     requests: &'static [&'static str],
 }
 
-const TRIED: [Tried; 3] = [
+const TRIED: [Tried; 4] = [
     Tried { prefix: "", kind: Kind::Image, ground: Ground::Xfs, lacks: &[OF_EXPORTS], requests: &[] },
     Tried { prefix: "nfs::", kind: Kind::Nfs, ground: Ground::Nfs, lacks: &[OF_IMAGES, OF_DEVICES], requests: &[] },
     Tried {
@@ -151,6 +163,13 @@ const TRIED: [Tried; 3] = [
         ground: Ground::Devices,
         lacks: &[OF_EXPORTS, OF_RECORDS, OF_IMAGES],
         requests: OF_EC2,
+    },
+    Tried {
+        prefix: "scaleio::",
+        kind: Kind::ScaleIo,
+        ground: Ground::Devices,
+        lacks: &[OF_EXPORTS, OF_RECORDS, OF_IMAGES],
+        requests: OF_SCALEIO,
     },
 ];
 
@@ -194,5 +213,5 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || arguments.list {
         return conclusion.exit_code();
     }
-    remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices)])
+    remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices), ("scaleio", Ground::Devices)])
 }

@@ -20,7 +20,7 @@ super::table! {
     a_mode_for_readers_is_read_only: [ReadOnly],
     a_mode_for_readers_on_many_nodes_is_read_only: [Readers],
     a_mode_for_readers_mounts_read_only: [Mount],
-    two_nodes_read_at_one_time: [Readers],
+    two_nodes_read_at_one_time: [Readers, Together],
     two_nodes_write_at_one_time: [Shared],
     volumes_do_not_see_each_other: [],
 }

@@ -16,7 +16,7 @@ super::table! {
     the_same_group_again_is_the_same: [Group],
     a_member_goes_with_its_group: [Group],
     a_group_that_cannot_be_whole_is_refused: [Group],
-    mounted_volumes_are_cut_at_one_moment: [Group, Format],
+    mounted_volumes_are_cut_at_one_moment: [Group, Format, Still],
 }
 
 const LENGTH: usize = 3 << 20;

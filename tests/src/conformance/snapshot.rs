@@ -17,7 +17,7 @@ use crate::usage::Usage;
 
 super::table! {
     a_snapshot_keeps_what_the_volume_loses: [Cut],
-    a_snapshot_outlives_its_volume: [Cut],
+    a_snapshot_outlives_its_volume: [Cut, Outlived],
     the_same_snapshot_again_is_the_same: [Cut],
     a_snapshot_of_a_mounted_filesystem_is_one_moment_of_it: [Cut, Format],
     a_snapshot_of_a_device_in_use_is_one_moment_of_it: [Block, Moment],

@@ -45,7 +45,7 @@ impl Storage for Beside {
         self.instances[name].clone()
     }
 
-    fn yaml(&self) -> String {
+    fn yaml(&self, _name: &str) -> String {
         let (address, zone) = (self.ec2.address(), ZONES[0]);
         format!("    type: ebs\n    region: us-east-1\n    zone: {zone}\n    endpoint: {address}\n    node: {{ zone: {zone} }}\n")
     }

@@ -5,27 +5,21 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::model::{Answer, Hold, World};
 use super::query::Query;
 use super::{Ec2, State};
-use crate::output::Output;
 use crate::rig::Nvme;
+use crate::storage::{Follow, Following, copy};
 
 /// The time between two looks when no request comes: a test may change the world itself.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Follows the attachments of one instance, until it is dropped.
 #[derive(Debug)]
-pub struct Devices {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Devices(Following);
 
 /// One instance and its machine.
 struct Follower {
@@ -34,6 +28,8 @@ struct Follower {
     machine: Box<dyn Nvme + Send>,
     store: PathBuf,
     plugged: BTreeMap<String, u32>,
+    /// How many requests had come when it looked last.
+    seen: Option<u64>,
 }
 
 impl Devices {
@@ -43,52 +39,42 @@ impl Devices {
         fs::create_dir_all(store).unwrap();
         let state = Arc::clone(&ec2.state);
         assert_eq!(state.store.get_or_init(|| store.to_owned()), store, "an EC2 has one store");
-        let mut follower =
-            Follower { state, instance: instance.to_owned(), machine, store: store.to_owned(), plugged: BTreeMap::new() };
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&end);
-        let thread = std::thread::spawn(move || {
-            let mut seen = None;
-            while !ended.load(Ordering::Relaxed) {
-                if seen.is_some() {
-                    follower.wait(seen);
-                }
-                seen = Some(follower.look());
-            }
-            if follower.machine.stays() {
-                follower.unplug_all();
-            }
-        });
-        Self { end, thread: Some(thread) }
+        let (instance, store, plugged) = (instance.to_owned(), store.to_owned(), BTreeMap::new());
+        Self(Following::start(Follower { state, instance, machine, store, plugged, seen: None }))
     }
 
     /// Whether it follows: it ends early when a device cannot be plugged, and says why.
     pub fn is_well(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.0.is_well()
     }
 }
 
-impl Drop for Devices {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        let followed = self.thread.take().map(JoinHandle::join);
-        if let Some(Err(_)) = followed
-            && !std::thread::panicking()
-        {
-            panic!("the devices were not followed to the end");
+impl Follow for Follower {
+    fn look(&mut self) {
+        if self.seen.is_some() {
+            self.wait();
+        }
+        self.seen = Some(self.follow());
+    }
+
+    fn end(&mut self) {
+        if self.machine.stays() {
+            for id in self.plugged.keys() {
+                self.machine.unplug(&self.file(id), &serial(id));
+            }
         }
     }
 }
 
 impl Follower {
-    /// Waits until a request comes that was not `seen`, or a while.
-    fn wait(&self, seen: Option<u64>) {
+    /// Waits until a request comes that was not seen, or a while.
+    fn wait(&self) {
         let world = self.state.world.lock().unwrap();
-        drop(self.state.changed.wait_timeout_while(world, LOOK, |world| Some(world.requests) == seen).unwrap());
+        drop(self.state.changed.wait_timeout_while(world, LOOK, |world| Some(world.requests) == self.seen).unwrap());
     }
 
     /// Makes the machine as the world is; returns how many requests that had seen.
-    fn look(&mut self) -> u64 {
+    fn follow(&mut self) -> u64 {
         let (attached, seen) = self.attached();
         let gone: Vec<String> = self.plugged.keys().filter(|id| !attached.contains_key(*id)).cloned().collect();
         for id in gone {
@@ -108,12 +94,6 @@ impl Follower {
             }
         }
         seen
-    }
-
-    fn unplug_all(&self) {
-        for id in self.plugged.keys() {
-            self.machine.unplug(&self.file(id), &serial(id));
-        }
     }
 
     /// The volumes that the instance has, with their sizes in GiB, and how many requests had come.
@@ -178,11 +158,4 @@ impl State {
 /// The serial number of a volume's device.
 fn serial(id: &str) -> String {
     id.replacen('-', "", 1)
-}
-
-fn copy(from: &Path, to: &Path) {
-    let draft = to.with_extension("draft");
-    let copied = Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(&draft).output().unwrap();
-    Output::from(copied).well();
-    fs::rename(draft, to).unwrap();
 }

@@ -39,11 +39,11 @@ fn answer(state: &State, headers: &HeaderMap, body: String) -> Response {
         Some(Trick::LoseRequest) => hang_up(),
         Some(Trick::FailAfter | Trick::LoseAnswer) | None => {}
     }
-    if state.kill(&action, Moment::Asked) {
+    if state.victim.kill(&action, Moment::Asked) {
         hang_up();
     }
     let done = state.act(&action, &query);
-    if state.kill(&action, Moment::Done) {
+    if state.victim.kill(&action, Moment::Done) {
         hang_up();
     }
     match trick {

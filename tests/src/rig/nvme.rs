@@ -8,10 +8,7 @@ mod inside;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use inside::Inside;
-
-use super::Node;
-use crate::output::Output;
+use super::{Machine, Node};
 
 /// What EC2 says of its volumes.
 const MODEL: &str = "Amazon Elastic Block Store";
@@ -130,16 +127,8 @@ echo 0 > "$target/subsystems/$name/namespaces/1/enable"
 rmdir "$target/subsystems/$name/namespaces/1" "$target/subsystems/$name"
 "#;
 
-/// Where NVMe devices appear: a node as seen from this side, or the machine that this program runs in, which is one.
-pub trait Nvme {
-    /// Runs a piece of shell there with arguments.
-    fn script(&self, script: &str, arguments: &[&str]) -> Output;
-
-    /// Whether it goes on when the test ends, so that nothing may be left plugged in.
-    fn stays(&self) -> bool {
-        false
-    }
-
+/// Where NVMe devices appear.
+pub trait Nvme: Machine {
     /// Shows a file that the machine sees (below [`Rig::shared`](super::Rig::shared), say) as an EBS volume with the serial number
     /// `serial` and the model that EC2 gives its volumes; returns the device.
     fn plug(&self, file: &Path, serial: &str) -> PathBuf {
@@ -196,17 +185,9 @@ impl<M: Nvme> Inconstant<'_, M> {
     }
 }
 
-impl Nvme for Node {
-    fn script(&self, script: &str, arguments: &[&str]) -> Output {
-        self.run(["sh", "-euc", script, "sh"].into_iter().chain(arguments.iter().copied()))
-    }
-}
+impl Nvme for Node {}
 
-impl<T: Nvme> Nvme for Arc<T> {
-    fn script(&self, script: &str, arguments: &[&str]) -> Output {
-        (**self).script(script, arguments)
-    }
-}
+impl<T: Nvme> Nvme for Arc<T> {}
 
 impl Node {
     /// Attaches `file` as an EBS volume with the serial number `serial` (20 characters at most: `vol` and the digits of the id), and

@@ -4,9 +4,12 @@
 //! with Dell's; `drv_cfg` is a script with the questions and the form of the answers of Dell's; udev's rule says what Dell's does. What is
 //! real is the kernel: block devices of a driver called `scini` that come and go, its messages, udev, and errors on what is gone.
 
-use std::path::{Path, PathBuf};
+mod inside;
 
-use super::Node;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Machine, Node};
 
 const INSTALL: &str = r#"
 guid=$1
@@ -20,10 +23,18 @@ case $1 in
 --query_block_device_id)
   # The driver is asked by the node that it is given, whatever that is called.
   number=$(stat -L -c %t:%T "$3") || exit 1
-  at=$(readlink "/sys/dev/block/$((0x${number%:*})):$((0x${number#*:}))") || { echo "no such device" >&2; exit 1; }
+  at=/sys/dev/block/$((0x${number%:*})):$((0x${number#*:}))/uevent
+  [ -e "$at" ] || { echo "no such device" >&2; exit 1; }
+  while IFS='=' read -r key value; do
+    [ "$key" != DEVNAME ] || name=$value
+  done < "$at"
+  # At once: what is read byte by byte is another list at each byte when disks come and go.
+  list=$(cat /dev/scini)
   while read -r disk volume; do
-    [ "$disk" != "${at##*/}" ] || { echo "$volume"; exit 0; }
-  done < /dev/scini
+    [ "$disk" != "$name" ] || { echo "$volume"; exit 0; }
+  done << LIST
+$list
+LIST
   echo "$3 is not a disk of the SDC" >&2
   exit 1
   ;;
@@ -63,38 +74,39 @@ truncate --size "$2" "$file"
 for device in $(losetup --associated "$file" --noheadings --output NAME); do losetup --set-capacity "$device"; done
 "#;
 
-impl Node {
-    /// Installs an SDC with this GUID, its `drv_cfg` and its rule for [udev](Node::start_udev). Gone when the node goes off.
-    pub fn install_sdc(&self, guid: &str) {
-        self.script_of_sdc(INSTALL, &[guid]);
+/// Where disks of an SDC appear.
+pub trait Sdc: Machine {
+    /// Installs an SDC with this GUID, its `drv_cfg` and its rule for [udev](super::Node::start_udev). A node loses it when it goes off.
+    fn install_sdc(&self, guid: &str) {
+        self.script(INSTALL, &[guid]).well();
     }
 
-    /// Lets the SDC have a volume (`SYSTEM-VOLUME`) whose content is in `file`, which the node sees at the same path; returns its disk.
-    pub fn map(&self, volume: &str, file: &Path) -> PathBuf {
-        PathBuf::from(self.script_of_sdc(MAP, &[volume, file.to_str().unwrap(), "rw"]))
+    /// Lets the SDC have a volume (`SYSTEM-VOLUME`) whose content is in `file`, which the machine sees at the same path; returns its disk.
+    fn map(&self, volume: &str, file: &Path) -> PathBuf {
+        PathBuf::from(self.script(MAP, &[volume, file.to_str().unwrap(), "rw"]).well())
     }
 
     /// The same without writing.
-    pub fn map_read_only(&self, volume: &str, file: &Path) -> PathBuf {
-        PathBuf::from(self.script_of_sdc(MAP, &[volume, file.to_str().unwrap(), "ro"]))
+    fn map_read_only(&self, volume: &str, file: &Path) -> PathBuf {
+        PathBuf::from(self.script(MAP, &[volume, file.to_str().unwrap(), "ro"]).well())
     }
 
     /// Takes it away: who uses it gets errors.
-    pub fn unmap(&self, volume: &str, file: &Path) {
-        self.script_of_sdc(UNMAP, &[volume, file.to_str().unwrap()]);
+    fn unmap(&self, volume: &str, file: &Path) {
+        self.script(UNMAP, &[volume, file.to_str().unwrap()]).well();
     }
 
     /// Makes what is behind it `bytes` large. The disk stays as it is until the SDC looks at it anew.
-    pub fn grow_unseen(&self, file: &Path, bytes: u64) {
-        self.script_of_sdc(RESIZE, &[file.to_str().unwrap(), &bytes.to_string()]);
+    fn grow_unseen(&self, file: &Path, bytes: u64) {
+        self.script(RESIZE, &[file.to_str().unwrap(), &bytes.to_string()]).well();
     }
 
     /// From now on the driver says that its disk of `volume` is `other`.
-    pub fn call_volume(&self, volume: &str, other: &str) {
-        self.shell(&format!("echo 'call {volume} {other}' > /dev/scini"));
-    }
-
-    fn script_of_sdc(&self, script: &str, arguments: &[&str]) -> String {
-        self.run(["sh", "-euc", script, "sh"].into_iter().chain(arguments.iter().copied())).well()
+    fn call_volume(&self, volume: &str, other: &str) {
+        self.script("echo \"call $1 $2\" > /dev/scini", &[volume, other]).well();
     }
 }
+
+impl Sdc for Node {}
+
+impl<T: Sdc> Sdc for Arc<T> {}

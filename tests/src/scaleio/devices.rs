@@ -3,46 +3,44 @@
 //! As with ScaleIO, a mapping is there a moment before its disk, and gone a moment before it. Unlike there, nothing but the disk keeps a
 //! node from writing; so a disk comes to one node only when it has gone from another that could write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{ScaleIo, State};
-use crate::output::Output;
-use crate::rig::Node;
+use crate::rig::Sdc;
+use crate::storage::{self, Follow, Following};
 
-/// The time between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// The time between two looks when no request comes: a test may change the array itself.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where the content of volumes and snapshots is: a file for each that was ever mapped, or cut from one that was.
 #[derive(Debug, Clone)]
 pub struct Store(PathBuf);
 
-/// Follows the mappings of one SDC, until it is dropped.
+/// Follows the mappings of the SDCs of one machine, until it is dropped.
 #[derive(Debug)]
-pub struct Devices {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Devices(Following);
 
-/// A mapping that has a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A volume that has a disk here.
+#[derive(Debug, Clone)]
 struct Plugged {
     bytes: u64,
     read_only: bool,
+    /// Which of the machine's SDCs have it.
+    sdcs: BTreeSet<String>,
 }
 
 struct Follower {
     state: Arc<State>,
-    sdc: String,
-    node: Arc<Node>,
+    sdcs: Vec<String>,
+    machine: Box<dyn Sdc + Send>,
     store: Store,
     plugged: BTreeMap<String, Plugged>,
+    /// How many requests had come when it looked last.
+    seen: Option<u64>,
 }
 
 impl Store {
@@ -59,9 +57,7 @@ impl Store {
     /// Gives one volume what another one has. One that was never mapped has nothing.
     pub(super) fn copy(&self, from: &str, to: &str) {
         if self.file(from).exists() {
-            let mut copy = Command::new("cp");
-            copy.args(["--sparse=always", "--reflink=auto"]).args([self.file(from), self.file(to)]);
-            Output::from(copy.output().unwrap()).well();
+            storage::copy(&self.file(from), &self.file(to));
         }
     }
 
@@ -73,92 +69,111 @@ impl Store {
 }
 
 impl Devices {
-    /// Shows what `array` maps to `sdc` in `node`, which has an [SDC](Node::install_sdc). All nodes of one array have one `store`.
-    pub fn follow(array: &ScaleIo, sdc: &str, node: Arc<Node>, store: &Store) -> Self {
+    /// Shows what `array` maps to any of `sdcs` in `machine`, which has an [SDC](Sdc::install_sdc); several are nodes that are one machine.
+    /// All machines of one array have one `store`.
+    pub fn follow(array: &ScaleIo, sdcs: &[&str], machine: impl Sdc + Send + 'static, store: &Store) -> Self {
         array.world().store = Some(store.clone());
-        let state = Arc::clone(&array.state);
-        let mut follower = Follower { state, sdc: sdc.to_owned(), node, store: store.clone(), plugged: BTreeMap::new() };
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&end);
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                follower.look();
-                std::thread::sleep(LOOK);
-            }
-            follower.state.world.lock().unwrap().shown.retain(|(_, sdc), _| *sdc != follower.sdc);
-        });
-        Self { end, thread: Some(thread) }
+        Self(Following::start(Follower {
+            state: Arc::clone(&array.state),
+            sdcs: sdcs.iter().map(|sdc| (*sdc).to_owned()).collect(),
+            machine: Box::new(machine),
+            store: store.clone(),
+            plugged: BTreeMap::new(),
+            seen: None,
+        }))
     }
 
     /// Whether it follows: it ends early when a disk cannot be shown, and says why.
     pub fn is_well(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.0.is_well()
     }
 }
 
-impl Drop for Devices {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        let followed = self.thread.take().map(JoinHandle::join);
-        if let Some(Err(_)) = followed
-            && !std::thread::panicking()
-        {
-            panic!("the disks were not followed to the end");
+impl Follow for Follower {
+    fn look(&mut self) {
+        if self.seen.is_some() {
+            self.wait();
         }
+        let (mapped, seen) = self.mapped();
+        self.seen = Some(seen);
+        // Whoever gets it anew gets another disk.
+        let is_gone = |(id, before): &(&String, &Plugged)| mapped.get(*id).is_none_or(|now| now.sdcs.is_disjoint(&before.sdcs));
+        let gone: Vec<String> = self.plugged.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.machine.unmap(&self.native(&id), &self.store.file(&id));
+            self.plugged.remove(&id);
+            let place = self.place();
+            self.state.world.lock().unwrap().shown.remove(&(id, place));
+        }
+        for (id, wanted) in mapped {
+            match self.plugged.get(&id) {
+                Some(before) => {
+                    if before.bytes != wanted.bytes {
+                        self.machine.grow_unseen(&self.store.file(&id), wanted.bytes);
+                    }
+                }
+                None if self.may_show(&id, wanted.read_only) => {
+                    let file = self.store.make(&id, wanted.bytes);
+                    if wanted.read_only {
+                        self.machine.map_read_only(&self.native(&id), &file);
+                    } else {
+                        self.machine.map(&self.native(&id), &file);
+                    }
+                }
+                None => continue,
+            }
+            self.plugged.insert(id, wanted);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.machine.stays() {
+            for id in self.plugged.keys() {
+                self.machine.unmap(&self.native(id), &self.store.file(id));
+            }
+        }
+        let place = self.place();
+        self.state.world.lock().unwrap().shown.retain(|(_, shown), _| *shown != place);
     }
 }
 
 impl Follower {
-    fn look(&mut self) {
-        let mapped = self.mapped();
-        let gone: Vec<String> = self.plugged.keys().filter(|id| !mapped.contains_key(*id)).cloned().collect();
-        for id in gone {
-            self.node.unmap(&self.native(&id), &self.store.file(&id));
-            self.plugged.remove(&id);
-            self.state.world.lock().unwrap().shown.remove(&(id, self.sdc.clone()));
-        }
-        for (id, wanted) in mapped {
-            match self.plugged.get(&id) {
-                None if self.may_show(&id, wanted) => {
-                    let file = self.store.make(&id, wanted.bytes);
-                    if wanted.read_only {
-                        self.node.map_read_only(&self.native(&id), &file);
-                    } else {
-                        self.node.map(&self.native(&id), &file);
-                    }
-                    self.plugged.insert(id, wanted);
-                }
-                Some(before) if before.bytes != wanted.bytes => {
-                    self.node.grow_unseen(&self.store.file(&id), wanted.bytes);
-                    self.plugged.insert(id, wanted);
-                }
-                _ => {}
-            }
-        }
+    /// Waits until a request comes that was not seen, or a while.
+    fn wait(&self) {
+        let world = self.state.world.lock().unwrap();
+        drop(self.state.changed.wait_timeout_while(world, LOOK, |world| Some(world.requests) == self.seen).unwrap());
     }
 
-    /// The volumes that the SDC has.
-    fn mapped(&self) -> BTreeMap<String, Plugged> {
+    /// The volumes that the machine has, and how many requests had come.
+    fn mapped(&self) -> (BTreeMap<String, Plugged>, u64) {
         let world = self.state.world.lock().unwrap();
         let mut found = BTreeMap::new();
         for volume in world.volumes.values() {
-            if let Some(mapping) = volume.mapped.iter().find(|mapping| mapping.sdc == self.sdc) {
-                found.insert(volume.id.clone(), Plugged { bytes: volume.kib << 10, read_only: mapping.mode == "ReadOnly" });
+            let mut own = volume.mapped.iter().filter(|mapping| self.sdcs.contains(&mapping.sdc)).peekable();
+            if own.peek().is_some() {
+                let read_only = own.clone().all(|mapping| mapping.mode == "ReadOnly");
+                let sdcs = own.map(|mapping| mapping.sdc.clone()).collect();
+                found.insert(volume.id.clone(), Plugged { bytes: volume.kib << 10, read_only, sdcs });
             }
         }
-        found
+        (found, world.requests)
+    }
+
+    /// What this machine is called where it is noted what is shown: its first SDC.
+    fn place(&self) -> String {
+        self.sdcs[0].clone()
     }
 
     /// Notes that the volume is shown here, unless it still is where it could be written, or would be here.
-    fn may_show(&self, id: &str, wanted: Plugged) -> bool {
+    fn may_show(&self, id: &str, read_only: bool) -> bool {
+        let place = self.place();
         let mut world = self.state.world.lock().unwrap();
-        let clashes = |((other, sdc), read_only): (&(String, String), &bool)| {
-            other == id && *sdc != self.sdc && !(*read_only && wanted.read_only)
-        };
+        let clashes =
+            |((other, there), only): (&(String, String), &bool)| other == id && *there != place && !(*only && read_only);
         if world.shown.iter().any(clashes) {
             return false;
         }
-        world.shown.insert((id.to_owned(), self.sdc.clone()), wanted.read_only);
+        world.shown.insert((id.to_owned(), place), read_only);
         true
     }
 

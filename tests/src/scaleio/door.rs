@@ -24,6 +24,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use super::login::{self, Asker};
 use super::refused::Refused;
 use super::{State, Trick};
+use crate::storage::Moment;
 
 /// Largest request, in bytes.
 const REQUEST_MAX: usize = 1 << 20;
@@ -146,7 +147,13 @@ async fn answer(state: &State, number: usize, method: &Method, path: &str, heade
         Some(Trick::LoseRequest) => hang_up(),
         Some(Trick::FailAfter | Trick::LoseAnswer) | None => {}
     }
+    if state.victim.kill(&action, Moment::Asked) {
+        hang_up();
+    }
     let done = act(state, number, method, path, headers, &body);
+    if state.victim.kill(&action, Moment::Done) {
+        hang_up();
+    }
     let slow = state.slow[number].load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(slow)).await;
     match trick {
@@ -196,7 +203,9 @@ fn act(state: &State, number: usize, method: &Method, path: &str, headers: &Head
         return Done::Refused(Refused::no_permission());
     }
     let Some(path) = path.strip_prefix("/api/") else { return Done::NoPage };
-    state.world.lock().unwrap().act(method == Method::POST, path, body)
+    let done = state.world.lock().unwrap().act(method == Method::POST, path, body);
+    state.changed.notify_all();
+    done
 }
 
 /// What a request is about, for tricks and counters: the action, or the type with what is done.

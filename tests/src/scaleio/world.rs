@@ -32,8 +32,10 @@ pub struct World {
     pub shared: Vec<String>,
     /// Where the content of volumes is, when mapped ones have disks.
     pub(super) store: Option<Store>,
-    /// Which volumes have a disk at which SDC, and whether it can only be read.
+    /// Which volumes have a disk on the machine of which SDC, and whether it can only be read.
     pub(super) shown: BTreeMap<(String, String), bool>,
+    /// How many requests there were.
+    pub(super) requests: u64,
     number: u64,
 }
 
@@ -42,7 +44,8 @@ impl World {
         let (volumes, domains, pools, sdcs, failed, granted, shared) = Default::default();
         let (store, shown) = Default::default();
         let settings = settings.clone();
-        let mut world = Self { settings, volumes, domains, pools, sdcs, failed, granted, shared, store, shown, number: 0 };
+        let mut world =
+            Self { settings, volumes, domains, pools, sdcs, failed, granted, shared, store, shown, requests: 0, number: 0 };
         let domain = world.domain("pd1");
         world.pool(&domain, "pool1");
         world
@@ -72,6 +75,7 @@ impl World {
         if post && !body.is_object() {
             return Done::Refused(Refused::bad("The request must have a JSON object"));
         }
+        self.requests += 1;
         let wanted = Wanted(body);
         let parts: Vec<&str> = path.split('/').collect();
         match (post, parts.as_slice()) {

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use hawser_tests::binary::hawser;
-use hawser_tests::rig::{Node, Plan, Plugin, Rig};
+use hawser_tests::rig::{Node, Plan, Plugin, Rig, Sdc};
 use hawser_tests::scaleio::devices::{Devices, Store};
 use hawser_tests::scaleio::{ScaleIo, ScaleIoSettings, USER};
 
@@ -63,7 +63,7 @@ impl Cloud {
     pub async fn begin(&mut self, number: usize) {
         let (array, store, machine) = (&self.array, &self.store, &mut self.machines[number]);
         machine.node.install_sdc(&machine.guid);
-        machine.devices = Some(Devices::follow(array, &machine.sdc, Arc::clone(&machine.node), store));
+        machine.devices = Some(Devices::follow(array, &[&machine.sdc], Arc::clone(&machine.node), store));
         machine.plugin = Some(Plugin::serve(&machine.node, machine.node.command(hawser()), &self.config).await);
     }
 

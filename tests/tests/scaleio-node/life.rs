@@ -9,6 +9,7 @@ use hawser_tests::binary::hawser;
 use hawser_tests::client::text;
 use hawser_tests::notice::notice;
 use hawser_tests::output::Output;
+use hawser_tests::rig::Sdc;
 use tonic::Code;
 
 use crate::world::{GIB, GUID, World};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hawser_scaleio::grant::Grant;
 use hawser_tests::binary::{hawser, hawser_with_faults};
 use hawser_tests::client::Context;
-use hawser_tests::rig::{Given, Solo};
+use hawser_tests::rig::{Given, Sdc, Solo};
 use hawser_volume::Bytes;
 
 /// What the SDC calls itself.
@@ -75,7 +75,8 @@ impl World {
 
 /// What the controller says of a volume.
 pub fn context(id: &str, sdc: &str, bytes: u64) -> Context {
-    Grant { system: SYSTEM.to_owned(), volume: id.to_owned(), sdc: sdc.to_owned(), size: Bytes::new(bytes) }.to_context()
+    let (system, volume, sdc, size) = (SYSTEM.to_owned(), id.to_owned(), sdc.to_owned(), Bytes::new(bytes));
+    Grant { system, volume, sdc, size, read_only: false }.to_context()
 }
 
 impl Deref for World {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hawser_tests::Usage;
 use hawser_tests::faults::Fault;
 use hawser_tests::notice::notice;
-use hawser_tests::rig::Given;
+use hawser_tests::rig::{Given, Sdc};
 use tonic::Code;
 
 use crate::world::{GIB, GUID, SYSTEM, World, context};

@@ -5,20 +5,15 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, Once, PoisonError};
 
 use super::Nvme;
 use crate::kernel::{loops_below, mount_at, run};
-use crate::output::Output;
 use crate::poll::until;
+use crate::rig::Inside;
 
 /// Where the kernel's NVMe target is told what to show.
 const TARGET: &str = "/sys/kernel/config/nvmet";
-
-/// The machine that this program runs in.
-#[derive(Debug, Clone, Copy)]
-pub struct Inside;
 
 /// Held by who changes what the target shows.
 static TELLING: Mutex<()> = Mutex::new(());
@@ -67,14 +62,6 @@ fn device(name: &str) -> Option<PathBuf> {
 }
 
 impl Nvme for Inside {
-    fn script(&self, script: &str, arguments: &[&str]) -> Output {
-        Command::new("sh").args(["-euc", script, "sh"]).args(arguments).stdin(Stdio::null()).output().unwrap().into()
-    }
-
-    fn stays(&self) -> bool {
-        true
-    }
-
     fn plug_as(&self, file: &Path, serial: &str, model: &str, tag: &str) -> PathBuf {
         prepare();
         let backing = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
