@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use adopt::Operator;
+pub use adopt::{Operator, Unoffered};
 
 use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
@@ -161,7 +161,7 @@ impl Provider {
         let vendor = format!("{}.{}", lifecycle.driver().name, config.name);
         let cluster = master.map(|master| Arc::new(Cluster::of(master)));
         let provider = Self { agent, cluster, lifecycle, ledger, config, root, vendor, look_every };
-        let (operator, mut words) = Operator::new();
+        let (operator, mut words) = Operator::new(provider.cluster.clone(), provider.lifecycle.clone());
         let run = async move {
             let mut doing = Doing::default();
             tokio::select! {

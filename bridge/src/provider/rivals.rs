@@ -35,7 +35,8 @@ impl Cluster {
         Self { master, last: Mutex::default() }
     }
 
-    async fn view(&self) -> Result<Arc<MasterView>> {
+    /// What the master lists now.
+    pub(super) async fn view(&self) -> Result<Arc<MasterView>> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((begun, view)) = &*last
