@@ -13,9 +13,8 @@ use hawser_bridge::door::operator;
 use hawser_bridge::plan::Plan;
 use hawser_bridge::provider::Unoffered;
 use hawser_volume::{Bytes, Error, Result};
-use serde::Serialize;
 
-use crate::cli::print;
+use crate::cli::{print, print_json};
 use crate::config::Config;
 
 /// Exit code for a file with mistakes: the command did its work, and the answer is no.
@@ -133,11 +132,6 @@ fn plan(file: &Path, output: Output) -> Result<ExitCode> {
         }
     }
     Ok(if plan.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) })
-}
-
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::internal("write JSON").caused_by(error))?;
-    print(&format!("{text}\n"))
 }
 
 /// The text of the file, and how messages name it.

@@ -11,6 +11,7 @@ pub mod access;
 pub mod attachment;
 pub mod bytes;
 pub mod capability;
+pub mod checkup;
 pub mod deadline;
 pub mod error;
 pub mod host_state;
