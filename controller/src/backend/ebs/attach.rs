@@ -210,7 +210,7 @@ impl Ebs {
                 AttachmentState::Attaching | AttachmentState::Detached | AttachmentState::Unknown => None,
             }
         };
-        let attached = self.account.watch.until(native, deadline, judge).await;
+        let attached = self.account.watch.until_done(native, &self.paces.attach, deadline, judge).await;
         attached.unwrap_or_else(|refusal| match state {
             // Its name stays taken, and the volume's condition says so.
             Some(AttachmentState::Attaching) => Err(Error::unavailable(format!(

@@ -259,7 +259,7 @@ impl Ebs {
             None if seen => Some(Arrival::TakenBack),
             None => Some(Arrival::Gone),
         };
-        let arrival = self.account.watch.until(&volume.id, deadline, judge).await;
+        let arrival = self.account.watch.until_done(&volume.id, &self.paces.create, deadline, judge).await;
         let arrival =
             arrival.map_err(|refusal| refusal.while_doing(format_args!("make volume {} ({})", shown(&plan.name), volume.id)))?;
         if !matches!(arrival, Arrival::There(_)) {
