@@ -194,9 +194,20 @@ fn open_now(tree: &Tree, names: &[DiskName], read_only: bool, told: &mut scini::
             listed.number
         )));
     }
+    let sequence = tree.sequence_of(listed.number)?;
     let device = Device { disk: Some(name), ..device };
-    device.prove()?;
-    Ok(Some(device))
+    match device.prove() {
+        Ok(()) => Ok(Some(device)),
+        // It went while it was asked, under load for a second; what has its number now is another one.
+        Err(error)
+            if error.kind() == Kind::Unavailable
+                && (tree.number_of(&listed.node)? != Some(listed.number) || tree.sequence_of(listed.number)? != sequence) =>
+        {
+            tracing::debug!(error = error.chain(), "a disk went while it was looked at");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The disk that sysfs lists under the first of `names` that there is; `Precondition` when two say that they are it.
