@@ -74,8 +74,10 @@ pub enum Need {
     Readers,
     /// Whether anything was ever written to a volume is known, wherever that was.
     Traced,
-    /// A node can have any number of volumes, and no more than is configured.
+    /// A node has no more volumes than is configured.
     Limited,
+    /// A node has a limit of its own if none is configured.
+    Few,
     /// No volume can be written by several nodes.
     Single,
     /// There is no other place than that of these nodes.
@@ -168,7 +170,7 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: false,
-            has: &[Mount, Device, Format, Cut, Moment, Modify, Sized, Placed, Measured],
+            has: &[Mount, Device, Format, Cut, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[],
         },
         Backend {
@@ -176,7 +178,7 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: true,
-            has: &[Block, Device, Cut, Moment, Modify, Sized, Placed, Measured],
+            has: &[Block, Device, Cut, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[Block],
         },
     ]

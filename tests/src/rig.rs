@@ -64,7 +64,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
-pub use nvme::{Inconstant, Inside, Nvme};
+pub use nvme::{Disk, Inconstant, Inside, Nvme};
 pub use plugin::Plugin;
 pub use solo::{Given, Solo};
 

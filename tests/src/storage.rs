@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use rustix::process::Pid;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::kernel::Loop;
+
 /// A storage system of one plugin. It ends, and its devices go, when it is dropped.
 pub trait Storage: Debug + Send + Sync {
     /// The id of the node that tests call `name`, one of [`NODE_A`](crate::plugin::NODE_A) and [`NODE_B`](crate::plugin::NODE_B).
@@ -23,6 +25,9 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Kills `process` when it asks for `action` next, with which it is then left alone: before it is done, or when it is done.
     fn kill_at(&self, action: &'static str, moment: Moment, process: Pid);
+
+    /// The devices of its volumes, bound to their ids, when all that was given and taken has come and gone: they do a moment later.
+    fn devices(&self) -> Vec<Loop>;
 
     /// What there is of volumes, snapshots and devices. Panics when it cannot do its work any more.
     fn left(&self) -> Vec<String>;

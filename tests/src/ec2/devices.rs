@@ -20,7 +20,7 @@ use crate::rig::Nvme;
 /// The time between two looks when no request comes: a test may change the world itself.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Follows the attachments of one instance, until it is dropped.
+/// Follows the attachments of one instance, until it is dropped: its machine is off then.
 #[derive(Debug)]
 pub struct Devices {
     end: Arc<AtomicBool>,
@@ -58,6 +58,7 @@ impl Devices {
             if follower.machine.stays() {
                 follower.unplug_all();
             }
+            follower.forget();
         });
         Self { end, thread: Some(thread) }
     }
@@ -114,6 +115,11 @@ impl Follower {
         for id in self.plugged.keys() {
             self.machine.unplug(&self.file(id), &serial(id));
         }
+    }
+
+    /// Nothing holds its attachments any more: it is off, or about to be.
+    fn forget(&self) {
+        self.state.world.lock().unwrap().shown.retain(|(_, instance)| *instance != self.instance);
     }
 
     /// The volumes that the instance has, with their sizes in GiB, and how many requests had come.
@@ -176,7 +182,7 @@ impl State {
 }
 
 /// The serial number of a volume's device.
-fn serial(id: &str) -> String {
+pub(super) fn serial(id: &str) -> String {
     id.replacen('-', "", 1)
 }
 

@@ -8,7 +8,7 @@ mod inside;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use inside::Inside;
+pub use inside::{Disk, Inside};
 
 use super::Node;
 use crate::output::Output;
