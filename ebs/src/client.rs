@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use hawser_volume::attempt::{Counts, Repeat};
 use hawser_volume::{Deadline, Result};
 use reqsign_core::{Env, OsEnv};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 
-use crate::count::{Counts, Outcome};
+use crate::count::Outcome;
 use crate::credential::Credentials;
 use crate::endpoint::Region;
 use crate::form::Form;
 use crate::limiter::Limiter;
 use crate::refusal::{Class, Refusal};
-use crate::retry::{Pauses, Repeat};
+use crate::retry::Pauses;
 use crate::wire::{Ways, Wire};
 
 /// Longest wait for the answer to one attempt. EC2 ends its own work long before.
@@ -78,7 +79,7 @@ impl Call {
 pub struct Ec2 {
     wire: Wire,
     limiter: Limiter,
-    counts: Counts,
+    counts: Counts<Outcome>,
 }
 
 impl Ec2 {

@@ -1,7 +1,4 @@
-//! How often each action was sent, and what came of it.
-
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+//! What came of requests.
 
 use crate::refusal::Class;
 
@@ -27,30 +24,5 @@ impl Outcome {
             Class::WouldSucceed => Outcome::Done,
             _ => Outcome::Refused,
         }
-    }
-}
-
-/// Requests by action and outcome, each attempt one.
-#[derive(Debug, Default)]
-pub struct Counts(Mutex<BTreeMap<(&'static str, Outcome), u64>>);
-
-impl Counts {
-    /// Counts one request.
-    pub fn add(&self, action: &'static str, outcome: Outcome) {
-        *self.lock().entry((action, outcome)).or_default() += 1;
-    }
-
-    /// The counts now.
-    pub fn read(&self) -> BTreeMap<(&'static str, Outcome), u64> {
-        self.lock().clone()
-    }
-
-    /// How often `action` was sent.
-    pub fn of(&self, action: &str) -> u64 {
-        self.lock().iter().filter(|((known, _), _)| *known == action).map(|(_, count)| count).sum()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(&'static str, Outcome), u64>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -2,19 +2,12 @@
 
 use std::time::Duration;
 
+use hawser_volume::attempt::{Repeat, jittered};
+
 use crate::refusal::{Class, Refusal};
 
 /// Most attempts at one action that EC2 or the network fails. Throttled ones are bounded by the deadline alone.
 const FAILED_MAX: u32 = 8;
-
-/// Whether an action may be sent again when nobody knows what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Twice is the same as once: it reads, it carries a client token, or it names what to remove.
-    Always,
-    /// Only when it surely was not done.
-    IfNotDone,
-}
 
 /// The pauses of one action.
 #[derive(Debug)]
@@ -36,19 +29,13 @@ impl Pauses {
                 self.throttled += 1;
                 Some(jittered(Duration::from_millis(500), Duration::from_secs(20), self.throttled))
             }
-            Class::Transient if self.repeat == Repeat::Always || !refusal.is_uncertain() => {
+            Class::Transient if self.repeat.allows(refusal.is_uncertain()) => {
                 self.failed += 1;
                 (self.failed < FAILED_MAX).then(|| jittered(Duration::from_millis(100), Duration::from_secs(5), self.failed))
             }
             _ => None,
         }
     }
-}
-
-/// A random part of a span that doubles with each attempt ("full jitter": those that failed together do not come back together).
-fn jittered(base: Duration, most: Duration, attempt: u32) -> Duration {
-    let span = base.saturating_mul(1 << (attempt - 1).min(16)).min(most);
-    span.mul_f64(fastrand::f64())
 }
 
 #[cfg(test)]

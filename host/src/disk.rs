@@ -40,6 +40,12 @@ const LOOK_OFTEN: Duration = Duration::from_millis(100);
 /// How often a driver that has to be told so looks for its disks anew while one is waited for.
 const RESCAN: Duration = Duration::from_secs(5);
 
+/// The same while a disk is to become larger.
+const RESCAN_GROWN: Duration = Duration::from_secs(2);
+
+/// How long a disk of ScaleIO may be in the way that is going, or is not yet what it will be: a mapping is gone a moment before its disk.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+
 /// By what a disk is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DiskName {
@@ -148,7 +154,7 @@ pub fn open(names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<O
     let mut told = scini::Told::default();
     let mut rescanned: Option<Instant> = None;
     loop {
-        if let Some(device) = open_now(&tree, names, read_only, &mut told)? {
+        if let Some(device) = open_now(&tree, names, read_only, &mut told, deadline)? {
             return Ok(Some(device));
         }
         if deadline.passed() {
@@ -172,20 +178,57 @@ fn rescan_sdc() {
     }
 }
 
-/// Opens it if it is there now.
-fn open_now(tree: &Tree, names: &[DiskName], read_only: bool, told: &mut scini::Told) -> Result<Option<Device>> {
-    let Some((name, listed)) = find(tree, names, told)? else { return Ok(None) };
+/// What is seen of a disk.
+enum Look {
+    /// It is there, and it is the one.
+    There(Device),
+    /// It is not there.
+    Absent,
+    /// What is there cannot be used, which may be because it is on its way: so it is with disks of ScaleIO alone.
+    Unsettled(Error),
+}
+
+/// Opens it if it is there now. What is on its way gets a moment, until `deadline`.
+fn open_now(
+    tree: &Tree,
+    names: &[DiskName],
+    read_only: bool,
+    told: &mut scini::Told,
+    deadline: Deadline,
+) -> Result<Option<Device>> {
+    let patience = Deadline::after(SETTLES_WITHIN).earlier(deadline);
+    loop {
+        match look(tree, names, read_only, told)? {
+            Look::There(device) => return Ok(Some(device)),
+            Look::Absent => return Ok(None),
+            Look::Unsettled(error) if patience.passed() => return Err(error),
+            Look::Unsettled(error) => tracing::debug!(error = error.chain(), "looking once more"),
+        }
+        std::thread::sleep(LOOK_OFTEN);
+    }
+}
+
+fn look(tree: &Tree, names: &[DiskName], read_only: bool, told: &mut scini::Told) -> Result<Look> {
+    let is_scini = names.iter().any(|name| matches!(name, DiskName::ScaleIo { .. }));
+    let (name, listed) = match find(tree, names, told) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Look::Absent),
+        // One that is going is still listed, and its driver does not know it any more.
+        Err(error) if is_scini && error.kind() == Kind::Unavailable => return Ok(Look::Unsettled(error)),
+        Err(error) => return Err(error),
+    };
     let path = tree.dev.join(&listed.node);
     let opened = tree.make_node(&listed).and_then(|()| Device::open(&path, read_only));
     // What was attached anew under the same name meanwhile is another device, and is looked for anew.
-    let is_same = tree.number_of(&listed.node)? == Some(listed.number);
     let device = match opened {
-        Err(_) if !is_same => return Ok(None),
+        Err(_) if !tree.is_same(&listed)? => return Ok(Look::Absent),
+        // The disk of a mapping for reading that has ended goes, before that of one for writing comes.
+        Err(error) if is_scini && !read_only && tree.is_read_only(listed.number)? => return Ok(Look::Unsettled(error)),
         other => other?,
     };
     if device.number != listed.number {
-        if !is_same {
-            return Ok(None);
+        if !tree.is_same(&listed)? {
+            return Ok(Look::Absent);
         }
         return Err(Error::precondition(format!(
             "{} is device {}, and disk {name} is device {}: the node is wrong; remove it",
@@ -194,18 +237,11 @@ fn open_now(tree: &Tree, names: &[DiskName], read_only: bool, told: &mut scini::
             listed.number
         )));
     }
-    let sequence = tree.sequence_of(listed.number)?;
     let device = Device { disk: Some(name), ..device };
     match device.prove() {
-        Ok(()) => Ok(Some(device)),
-        // It went while it was asked, under load for a second; what has its number now is another one.
-        Err(error)
-            if error.kind() == Kind::Unavailable
-                && (tree.number_of(&listed.node)? != Some(listed.number) || tree.sequence_of(listed.number)? != sequence) =>
-        {
-            tracing::debug!(error = error.chain(), "a disk went while it was looked at");
-            Ok(None)
-        }
+        Ok(()) => Ok(Look::There(device)),
+        Err(_) if !tree.is_same(&listed)? => Ok(Look::Absent),
+        Err(error) if is_scini && error.kind() == Kind::Unavailable => Ok(Look::Unsettled(error)),
         Err(error) => Err(error),
     }
 }
@@ -236,9 +272,11 @@ fn find(tree: &Tree, names: &[DiskName], told: &mut scini::Told) -> Result<Optio
 /// Has the disk's size read anew: [`Host::rescan_disk`](crate::Host::rescan_disk).
 pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>> {
     let tree = Tree::real();
-    let Some(device) = open_now(&tree, names, true, &mut scini::Told::default())? else { return Ok(None) };
+    let Some(device) = open_now(&tree, names, true, &mut scini::Told::default(), deadline)? else { return Ok(None) };
+    let is_scini = matches!(device.disk, Some(DiskName::ScaleIo { .. }));
+    let mut rescanned = Instant::now();
     if device.current_size()? < at_least {
-        if matches!(device.disk, Some(DiskName::ScaleIo { .. })) {
+        if is_scini {
             rescan_sdc();
         } else if let Some(ask) = tree.rescan_file(device.number)?
             // The controller tells its host of a change by itself, too; where it may not be asked, that has to do.
@@ -253,13 +291,20 @@ pub fn rescan(names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result
             device.prove()?;
             return Ok(Some(size));
         }
+        // The array may have told its SDCs later than whoever asked it to grow the volume.
+        if is_scini && rescanned.elapsed() >= RESCAN_GROWN {
+            rescan_sdc();
+            rescanned = Instant::now();
+        }
         std::thread::sleep(LOOK_OFTEN.min(deadline.remaining()));
     }
 }
 
 /// Brings a disk to rest, so that it can be taken away: [`Host::rest_disk`](crate::Host::rest_disk).
 pub fn rest(names: &[DiskName]) -> Result<()> {
-    let Some(device) = open_now(&Tree::real(), names, true, &mut scini::Told::default())? else { return Ok(()) };
+    let Some(device) = open_now(&Tree::real(), names, true, &mut scini::Told::default(), Deadline::after(SETTLES_WITHIN))? else {
+        return Ok(());
+    };
     if device.is_held()? {
         return Err(Error::precondition(format!(
             "{} is still mounted (perhaps in another mount namespace) or used by LVM, md or swap; unmount it there",

@@ -53,8 +53,11 @@ pub trait Attacher: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Whether another node service on this machine has the volume too, so that mounts of it may be its.
-    fn is_shared_here(&self, volume: &VolumeId, node: &NodeId) -> Result<bool>;
+    /// Whether another node service on this machine has the volume too, so that mounts of it may be its. By default not: for most storage
+    /// systems a machine is one node.
+    fn is_shared_here(&self, _volume: &VolumeId, _node: &NodeId) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A volume for this node.

@@ -1,6 +1,6 @@
 //! The backends: one file a storage system, each an implementation of [`Attacher`](crate::Attacher).
 
-mod arrival;
+mod disks;
 pub mod ebs;
 pub mod local;
 pub mod nfs;

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use hawser_volume::attempt::{Counts, Repeat};
 use hawser_volume::{Deadline, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::config::SystemConfig;
-use crate::count::{Counts, Outcome};
+use crate::count::Outcome;
 use crate::refusal::{Class, Refusal};
-use crate::retry::{Pauses, Repeat};
+use crate::retry::Pauses;
 use crate::session::Session;
 use crate::tls;
 use crate::wire::{self, Wire};
@@ -63,7 +64,7 @@ pub struct Gateways {
     current: AtomicUsize,
     turn: Semaphore,
     patience: Duration,
-    counts: Counts,
+    counts: Counts<Outcome>,
 }
 
 impl Gateways {

@@ -7,7 +7,7 @@ use hawser_volume::error::shown;
 use hawser_volume::{Bytes, Error, Result};
 
 use crate::sdc::is_guid;
-use crate::volume::is_id;
+use crate::volume::{MappingMode, is_id};
 
 /// The key of the system's id.
 pub const SYSTEM: &str = "system-id";
@@ -21,6 +21,9 @@ pub const SDC: &str = "sdc-guid";
 /// The key of the size that the volume had then, in bytes.
 pub const SIZE: &str = "size-bytes";
 
+/// The key of what the node may do with it: the array's word, [`MappingMode`].
+pub const MODE: &str = "access-mode";
+
 /// A mapping that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -32,15 +35,18 @@ pub struct Grant {
     pub sdc: String,
     /// The volume's size. It may have grown since.
     pub size: Bytes,
+    /// Whether the SDC can only read it. COs do not tell this when they stage a volume.
+    pub read_only: bool,
 }
 
 impl Grant {
     /// As the CO carries it.
     pub fn to_context(&self) -> BTreeMap<String, String> {
         let size = self.size.get().to_string();
-        [(SYSTEM, &self.system), (VOLUME, &self.volume), (SDC, &self.sdc), (SIZE, &size)]
+        let mode = if self.read_only { MappingMode::ReadOnly } else { MappingMode::ReadWrite };
+        [(SYSTEM, &*self.system), (VOLUME, &self.volume), (SDC, &self.sdc), (SIZE, &size), (MODE, mode.as_str())]
             .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect()
     }
 
@@ -54,7 +60,14 @@ impl Grant {
             }
         };
         let size = get(SIZE, |text| text.parse::<u64>().is_ok())?.parse().unwrap_or_default();
-        Ok(Self { system: get(SYSTEM, is_id)?, volume: get(VOLUME, is_id)?, sdc: get(SDC, is_guid)?, size: Bytes::new(size) })
+        let mode = get(MODE, |text| [MappingMode::ReadOnly, MappingMode::ReadWrite].iter().any(|mode| mode.as_str() == text))?;
+        Ok(Self {
+            system: get(SYSTEM, is_id)?,
+            volume: get(VOLUME, is_id)?,
+            sdc: get(SDC, is_guid)?,
+            size: Bytes::new(size),
+            read_only: mode == MappingMode::ReadOnly.as_str(),
+        })
     }
 }
 
@@ -69,9 +82,13 @@ mod tests {
             volume: "d3b2a1c000000001".to_owned(),
             sdc: "0C05CA60-7A4F-4F9B-8A2B-000000000001".to_owned(),
             size: Bytes::gib(8),
+            read_only: false,
         };
-        assert_eq!(Grant::from_context(&grant.to_context()).unwrap(), grant);
-        for key in [SYSTEM, VOLUME, SDC, SIZE] {
+        let reader = Grant { read_only: true, ..grant.clone() };
+        for grant in [&grant, &reader] {
+            assert_eq!(Grant::from_context(&grant.to_context()).unwrap(), *grant);
+        }
+        for key in [SYSTEM, VOLUME, SDC, SIZE, MODE] {
             for value in [None, Some("../../sda"), Some("")] {
                 let mut context = grant.to_context();
                 match value {

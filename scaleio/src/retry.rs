@@ -2,19 +2,12 @@
 
 use std::time::Duration;
 
+use hawser_volume::attempt::{Repeat, jittered};
+
 use crate::refusal::{Class, Refusal};
 
 /// Most rounds over all gateways of one call.
 const ROUNDS_MAX: u32 = 6;
-
-/// Whether a call may be sent again when nobody knows what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Twice is the same as once: it reads, its name is a lock, or it names what to remove for ever.
-    Always,
-    /// Only when it surely was not done.
-    IfNotDone,
-}
 
 /// The pauses of one call.
 #[derive(Debug)]
@@ -39,7 +32,7 @@ impl Pauses {
                 self.busy += 1;
                 Some(jittered(Duration::from_millis(250), Duration::from_secs(5), self.busy))
             }
-            Class::Transient if self.repeat == Repeat::Always || !refusal.is_uncertain() => {
+            Class::Transient if self.repeat.allows(refusal.is_uncertain()) => {
                 self.failed += 1;
                 match (self.failed / self.gateways, self.failed % self.gateways) {
                     (rounds, _) if rounds >= ROUNDS_MAX => None,
@@ -50,11 +43,6 @@ impl Pauses {
             _ => None,
         }
     }
-}
-
-/// A random part of a span that doubles with each attempt: those that failed together do not come back together.
-fn jittered(base: Duration, most: Duration, attempt: u32) -> Duration {
-    base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most).mul_f64(fastrand::f64())
 }
 
 #[cfg(test)]

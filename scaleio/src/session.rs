@@ -7,11 +7,12 @@
 use std::time::{Duration, Instant};
 
 use hawser_volume::Deadline;
+use hawser_volume::attempt::Counts;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::count::{Counts, Outcome};
+use crate::count::Outcome;
 use crate::refusal::{Class, Refusal};
 use crate::wire::{Call, Proof, Wire};
 
@@ -68,7 +69,7 @@ impl Session {
     pub(crate) async fn pass(
         &self,
         wire: &Wire,
-        counts: &Counts,
+        counts: &Counts<Outcome>,
         expired: Option<u64>,
         deadline: Deadline,
     ) -> Result<Pass, Refusal> {
@@ -105,7 +106,7 @@ impl Session {
     async fn login(
         &self,
         wire: &Wire,
-        counts: &Counts,
+        counts: &Counts<Outcome>,
         state: &mut State,
         deadline: Deadline,
     ) -> Result<(Proof, String), Refusal> {
@@ -195,7 +196,7 @@ fn short_lived(refusal: Refusal) -> Refusal {
 
 struct Ask<'a> {
     wire: &'a Wire,
-    counts: &'a Counts,
+    counts: &'a Counts<Outcome>,
     deadline: Deadline,
 }
 

@@ -3,12 +3,13 @@
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
 //! volume ([`id`], [`native`], [`record`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`], [`host_state`]), reachable from where ([`topology`]), with which wishes
 //! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
-//! somebody waits ([`deadline`]) and in which order calls run ([`queue`]).
+//! somebody waits ([`deadline`]), in which order calls run ([`queue`]), and when a storage system is asked once more ([`attempt`]).
 
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod attachment;
+pub mod attempt;
 pub mod bytes;
 pub mod capability;
 pub mod checkup;

@@ -55,8 +55,9 @@ impl Native {
         (is_id(system) && is_id(object)).then(|| Self { system: system.to_owned(), object: object.to_owned() })
     }
 
-    fn of(noun: &str, text: &str) -> Result<Self> {
-        Self::parse(text).ok_or_else(|| Error::not_found(format!("{noun} {text} does not exist")))
+    /// Reads the id of a `noun` of `backend`; `NotFound` for one that it never gave.
+    fn of(noun: &str, backend: &BackendName, text: &str) -> Result<Self> {
+        Self::parse(text).ok_or_else(|| Error::not_found(format!("{noun} {backend}:{text} does not exist")))
     }
 }
 

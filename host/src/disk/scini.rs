@@ -46,15 +46,14 @@ fn linked(tree: &Tree, volume: &str) -> Option<String> {
 
 /// What the driver says of a disk; nothing when it has gone meanwhile.
 fn said_of(tree: &Tree, listed: &Listed, sdc: &Sdc, told: &mut Told) -> Result<Option<String>> {
-    let key = (listed.number, tree.sequence_of(listed.number)?);
+    let key = (listed.number, listed.sequence);
     if let Some(said) = told.0.get(&key) {
         return Ok(Some(said.clone()));
     }
     let path = tree.dev.join(&listed.node);
     let said =
         tree.make_node(listed).and_then(|()| check_node(tree, &listed.node, listed.number)).and_then(|()| sdc.volume_of(&path));
-    let is_same = tree.number_of(&listed.node)? == Some(listed.number) && tree.sequence_of(listed.number)? == key.1;
-    if !is_same {
+    if !tree.is_same(listed)? {
         return Ok(None);
     }
     let said = said?;

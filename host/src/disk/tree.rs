@@ -23,6 +23,8 @@ pub(super) struct Listed {
     /// The name of its node.
     pub(super) node: String,
     pub(super) number: DeviceNumber,
+    /// The number that it shares with no other, of Linux 5.15.
+    pub(super) sequence: Option<u64>,
 }
 
 /// Whether the name can be that of a whole disk of a kind that is known here: `nvme1n1`, `xvdba`, `scinia`.
@@ -76,7 +78,7 @@ impl Tree {
             let name = entry.attempt(listing)?.file_name();
             let Some(node) = name.to_str().filter(|name| is(name)) else { continue };
             if let Some(number) = self.number_of(node)? {
-                found.push(Listed { node: node.to_owned(), number });
+                found.push(Listed { node: node.to_owned(), number, sequence: self.sequence_of(number)? });
             }
         }
         found.sort_by(|one, other| one.node.cmp(&other.node));
@@ -126,6 +128,16 @@ impl Tree {
     /// The number that the disk with this device number shares with no other, of Linux 5.15.
     pub(super) fn sequence_of(&self, number: DeviceNumber) -> Result<Option<u64>> {
         Ok(attribute(&self.of(number).join("diskseq"))?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Whether this is the disk that has its node now, and not one that came later.
+    pub(super) fn is_same(&self, listed: &Listed) -> Result<bool> {
+        Ok(self.number_of(&listed.node)? == Some(listed.number) && self.sequence_of(listed.number)? == listed.sequence)
+    }
+
+    /// Whether the disk with this number can only be read.
+    pub(super) fn is_read_only(&self, number: DeviceNumber) -> Result<bool> {
+        Ok(attribute(&self.of(number).join("ro"))?.is_some_and(|text| text == "1"))
     }
 
     /// The multipath device that has the disk with this number for itself, by its name.

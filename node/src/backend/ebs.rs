@@ -6,15 +6,13 @@
 //! (`notes`; `/run` is as empty after a boot as the table of mounts).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hawser_ebs::volume::is_volume_id;
 use hawser_ebs::{Grant, Here, PlaceKeys};
 use hawser_host::{Beneath, DiskName, Host, MountEntry};
 use hawser_volume::{BackendName, Bytes, Deadline, Error, NodeId, Result, Segments, VolumeId};
 
-use super::arrival::{self, Arrival};
-use super::notes::Notes;
+use super::disks::{Arrival, Disks};
 use crate::attach::{Attach, Attacher, Source};
 
 /// What EC2 says of its volumes, in the model of their controllers.
@@ -26,17 +24,12 @@ const NAMESPACE: u32 = 1;
 /// The key under which nodes of aws-ebs-csi-driver tell their zone.
 const ZONE: &str = "topology.ebs.csi.aws.com/zone";
 
-/// How long it may take until a device has the size that EC2 has given it.
-const GROWS_WITHIN: Duration = Duration::from_secs(10);
-
 /// Volumes of EBS as a backend of this node.
 #[derive(Debug)]
 pub struct Ebs {
-    name: BackendName,
     here: Here,
     place: Segments,
-    host: Arc<dyn Host>,
-    notes: Notes,
+    disks: Disks,
 }
 
 impl Ebs {
@@ -44,8 +37,7 @@ impl Ebs {
     pub fn new(name: BackendName, here: Here, host: Arc<dyn Host>, topology_prefix: &str) -> Self {
         let mut place = PlaceKeys::new(topology_prefix, &name).segments(&here.place);
         place.insert(ZONE.to_owned(), here.place.zone.clone());
-        let notes = Notes::of("ebs", &name, is_volume_id);
-        Self { name, here, place, host, notes }
+        Self { here, place, disks: Disks::of("ebs", name, host, is_volume_id) }
     }
 
     /// What the device of a volume may be known by, the surest first; `asked` is the name that EC2 was asked for.
@@ -55,7 +47,7 @@ impl Ebs {
             return Err(Error::not_found(format!("volume {volume} does not exist: {native} is no volume of EC2")));
         }
         let nvme = DiskName::Nvme { model: MODEL.to_owned(), serial: native.replacen('-', "", 1), namespace: NAMESPACE };
-        let noted = self.notes.xen_name(native)?;
+        let noted = self.disks.notes.xen_name(native)?;
         let xen = asked.and_then(xen_name).map(str::to_owned).or(noted);
         Ok([nvme].into_iter().chain(xen.map(|name| DiskName::Xen { name })).collect())
     }
@@ -63,7 +55,7 @@ impl Ebs {
     /// A name is all that a disk of Xen has, and one that is another volume's must not be taken for this one's.
     fn check_name(&self, volume: &VolumeId, device: &hawser_host::Device) -> Result<()> {
         let Some(DiskName::Xen { name }) = &device.disk else { return Ok(()) };
-        match self.notes.owner_of_xen(name)? {
+        match self.disks.notes.owner_of_xen(name)? {
             Some(other) if other != volume.native() && device.is_held()? => Err(Error::precondition(format!(
                 "{name} is volume {other} on this node and in use; volume {volume} cannot have that name"
             ))),
@@ -114,7 +106,7 @@ impl Attacher for Ebs {
         }
         let asked = grant.as_ref().map(|grant| grant.device.as_str());
         let names = self.names(volume, asked)?;
-        let device = match arrival::wait(self.host.as_ref(), &names, attach)? {
+        let device = match self.disks.wait(&names, attach, attach.read_only)? {
             Arrival::Came(device) => device,
             Arrival::Missed(waited) => {
                 return Err(Error::unavailable(format!(
@@ -128,7 +120,7 @@ impl Attacher for Ebs {
             }
         };
         self.check_name(volume, &device)?;
-        self.notes.write(volume.native(), &device)?;
+        self.disks.notes.write(volume.native(), &device)?;
         // EC2 does not say whether anything was ever written.
         Ok(Source::Device { device, blank: None })
     }
@@ -137,37 +129,21 @@ impl Attacher for Ebs {
         if !is_volume_id(volume.native()) {
             return Ok(());
         }
-        self.host
-            .rest_disk(&self.names(volume, None)?)
-            .map_err(|error| error.while_doing(format_args!("bring volume {volume} to rest")))?;
-        self.notes.remove(volume.native())
+        self.disks.rest(volume, &self.names(volume, None)?)
     }
 
     fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>> {
-        let native = match self.host.disk_of(mount)? {
+        let native = match self.disks.host.disk_of(mount)? {
             Beneath::Disk(DiskName::Nvme { model, serial, namespace: NAMESPACE }) if model == MODEL => volume_of(&serial),
-            Beneath::Disk(DiskName::Xen { name }) => self.notes.owner_of_xen(&name)?,
-            Beneath::Gone(trace) => self.notes.owner(&trace)?,
+            Beneath::Disk(DiskName::Xen { name }) => self.disks.notes.owner_of_xen(&name)?,
+            Beneath::Gone(trace) => self.disks.notes.owner(&trace)?,
             Beneath::Disk(_) | Beneath::ScaleIo(_) | Beneath::Other => None,
         };
-        native.map(|native| VolumeId::new(self.name.clone(), native)).transpose()
-    }
-
-    fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool> {
-        if *volume.backend() != self.name {
-            return Ok(false);
-        }
-        Ok(self.identify(mount)?.as_ref() == Some(volume))
+        native.map(|native| self.disks.volume(native)).transpose()
     }
 
     fn rescan(&self, volume: &VolumeId, _node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes> {
-        let names = self.names(volume, None)?;
-        let size = self.host.rescan_disk(&names, at_least.unwrap_or(Bytes::new(0)), Deadline::after(GROWS_WITHIN))?;
-        size.ok_or_else(|| Error::not_found(format!("volume {volume} has no device on this node")))
-    }
-
-    fn is_shared_here(&self, _volume: &VolumeId, _node: &NodeId) -> Result<bool> {
-        Ok(false)
+        self.disks.rescan(volume, &self.names(volume, None)?, at_least)
     }
 }
 

@@ -13,23 +13,17 @@ use hawser_scaleio::grant::Grant;
 use hawser_scaleio::volume::is_id;
 use hawser_volume::{BackendName, Bytes, Deadline, Error, NodeId, Result, Segments, VolumeId};
 
-use super::arrival::{self, Arrival};
-use super::notes::Notes;
+use super::disks::{Arrival, Disks};
 use crate::attach::{Attach, Attacher, Source};
-
-/// How long it may take until a device has the size that the array has given it.
-const GROWS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Volumes of ScaleIO as a backend of this node.
 #[derive(Debug)]
 pub struct ScaleIo {
-    name: BackendName,
     sdc: Sdc,
     guid: String,
     node_ids: NodeIds,
     max_volumes: Option<u32>,
-    host: Arc<dyn Host>,
-    notes: Notes,
+    disks: Disks,
 }
 
 impl ScaleIo {
@@ -43,15 +37,12 @@ impl ScaleIo {
                 )
             })?,
         };
-        let notes = Notes::of("scaleio", &name, is_native);
         Ok(Self {
-            name,
             sdc: Sdc::new(config.node.drv_cfg.as_deref())?,
             guid,
             node_ids: config.node_ids,
             max_volumes: config.max_volumes_per_node,
-            host,
-            notes,
+            disks: Disks::of("scaleio", name, host, is_native),
         })
     }
 
@@ -91,13 +82,15 @@ impl ScaleIo {
     }
 
     /// The device, when it is as large as the array says. One that is smaller has not heard of its growth yet, or is not what it seems.
-    fn grown(&self, names: &[DiskName], device: Device, attach: &Attach, size: Bytes) -> Result<Device> {
+    fn grown(&self, names: &[DiskName], device: Device, attach: &Attach, grant: &Grant) -> Result<Device> {
+        let size = grant.size;
         if device.size >= size {
             return Ok(device);
         }
+        let read_only = device.read_only;
         drop(device);
-        let found = self.host.rescan_disk(names, size, Deadline::after(GROWS_WITHIN).earlier(attach.deadline))?;
-        let again = self.host.open_disk(names, attach.read_only, Deadline::after(Duration::ZERO))?;
+        let found = self.disks.grown(names, size, attach.deadline)?;
+        let again = self.disks.host.open_disk(names, read_only, Deadline::after(Duration::ZERO))?;
         again.filter(|device| device.size >= size).ok_or_else(|| {
             Error::unavailable(format!(
                 "volume {} has {size} on the array and {} on this node; it is left as it is until the SDC knows its size",
@@ -109,12 +102,13 @@ impl ScaleIo {
 
     /// A number that is given again tells no volume from the one before: what still shows that one has to go first.
     fn check_number(&self, volume: &VolumeId, device: &Device) -> Result<()> {
-        let Some(before) = self.notes.owner(&Trace::Number(device.number))?.filter(|before| before != volume.native()) else {
+        let Some(before) = self.disks.notes.owner(&Trace::Number(device.number))?.filter(|before| before != volume.native())
+        else {
             return Ok(());
         };
-        let before = VolumeId::new(self.name.clone(), before)?;
-        for entry in self.host.mounts()?.entries() {
-            if self.shows(entry, &before)? && self.host.is_severed(entry)? {
+        let before = self.disks.volume(before)?;
+        for entry in self.disks.host.mounts()?.entries() {
+            if self.shows(entry, &before)? && self.disks.host.is_severed(entry)? {
                 return Err(Error::precondition(format!(
                     "{} was volume {before} before, which is gone and still mounted at {}; unmount that before volume {volume} is used here",
                     device.path.display(),
@@ -153,7 +147,8 @@ impl Attacher for ScaleIo {
         let volume = &attach.volume;
         let names = self.names(volume)?;
         let grant = self.grant(attach)?;
-        let device = match arrival::wait(self.host.as_ref(), &names, attach)? {
+        let read_only = attach.read_only || grant.as_ref().is_some_and(|grant| grant.read_only);
+        let device = match self.disks.wait(&names, attach, read_only)? {
             Arrival::Came(device) => device,
             Arrival::Missed(waited) => {
                 return Err(Error::unavailable(format!(
@@ -164,11 +159,11 @@ impl Attacher for ScaleIo {
             }
         };
         let device = match &grant {
-            Some(grant) => self.grown(&names, device, attach, grant.size)?,
+            Some(grant) => self.grown(&names, device, attach, grant)?,
             None => device,
         };
         self.check_number(volume, &device)?;
-        self.notes.write(volume.native(), &device)?;
+        self.disks.notes.write(volume.native(), &device)?;
         // The array does not say whether anything was ever written.
         Ok(Source::Device { device, blank: None })
     }
@@ -177,35 +172,19 @@ impl Attacher for ScaleIo {
         if !is_native(volume.native()) {
             return Ok(());
         }
-        self.host
-            .rest_disk(&self.names(volume)?)
-            .map_err(|error| error.while_doing(format_args!("bring volume {volume} to rest")))?;
-        self.notes.remove(volume.native())
+        self.disks.rest(volume, &self.names(volume)?)
     }
 
     fn identify(&self, mount: &MountEntry) -> Result<Option<VolumeId>> {
-        let native = match self.host.disk_of(mount)? {
-            Beneath::ScaleIo(trace) | Beneath::Gone(trace) => self.notes.owner(&trace)?,
+        let native = match self.disks.host.disk_of(mount)? {
+            Beneath::ScaleIo(trace) | Beneath::Gone(trace) => self.disks.notes.owner(&trace)?,
             Beneath::Disk(_) | Beneath::Other => None,
         };
-        native.map(|native| VolumeId::new(self.name.clone(), native)).transpose()
-    }
-
-    fn shows(&self, mount: &MountEntry, volume: &VolumeId) -> Result<bool> {
-        if *volume.backend() != self.name {
-            return Ok(false);
-        }
-        Ok(self.identify(mount)?.as_ref() == Some(volume))
+        native.map(|native| self.disks.volume(native)).transpose()
     }
 
     fn rescan(&self, volume: &VolumeId, _node: &NodeId, at_least: Option<Bytes>) -> Result<Bytes> {
-        let names = self.names(volume)?;
-        let size = self.host.rescan_disk(&names, at_least.unwrap_or(Bytes::new(0)), Deadline::after(GROWS_WITHIN))?;
-        size.ok_or_else(|| Error::not_found(format!("volume {volume} has no device on this node")))
-    }
-
-    fn is_shared_here(&self, _volume: &VolumeId, _node: &NodeId) -> Result<bool> {
-        Ok(false)
+        self.disks.rescan(volume, &self.names(volume)?, at_least)
     }
 }
 

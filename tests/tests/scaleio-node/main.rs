@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
+mod bridged;
 mod cloud;
 mod life;
 mod lost;

@@ -102,7 +102,8 @@ impl ScaleIo {
                 if (mapping.limit_iops, mapping.limit_bw_in_mbps) != (limits.iops, limits.kbps / 1024) {
                     gateways.set_limits(&volume.id, &sdc.id, limits.kbps, limits.iops, deadline).await.map_err(what)?;
                 }
-                return Ok(Grant { system, volume: volume.id.clone(), sdc: guid, size: volume.size() }.to_context());
+                let read_only = mode == MappingMode::ReadOnly;
+                return Ok(Grant { system, volume: volume.id.clone(), sdc: guid, size: volume.size(), read_only }.to_context());
             }
             match gateways.map_volume(&volume.id, &sdc.id, mode, shared, deadline).await {
                 Ok(()) => made = true,

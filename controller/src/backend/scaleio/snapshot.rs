@@ -40,7 +40,7 @@ impl ScaleIo {
         let deadline = new.deadline;
         let own = name::snapshot(&self.config.name_prefix, name);
         // The name is looked for first: its snapshot may be of another volume, and this one may have gone since.
-        let native = Native::of("volume", source.native())?;
+        let native = Native::of("volume", &self.name, source.native())?;
         let array = self.array(&native.system, deadline).await?;
         let told = |refusal: hawser_scaleio::Refusal| refusal.while_doing(format_args!("snapshot {name} of {source}"));
         let found = match array.gateways.volume_by_name(&own, deadline).await.map_err(told)? {
@@ -120,7 +120,7 @@ impl ScaleIo {
         parameters::read::<SnapshotParameters>("parameters", &new.parameters)?;
         let deadline = new.deadline;
         let natives: BTreeSet<Native> =
-            sources.iter().map(|source| Native::of("volume", source.native())).collect::<Result<_>>()?;
+            sources.iter().map(|source| Native::of("volume", &self.name, source.native())).collect::<Result<_>>()?;
         let system = match natives.iter().map(|native| &native.system).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()[..]
         {
             [system] => system.clone(),
@@ -174,7 +174,7 @@ impl ScaleIo {
     }
 
     pub(super) async fn one_group(&self, id: &GroupSnapshotId, deadline: Deadline) -> Result<GroupSnapshot> {
-        let native = Native::of("group snapshot", id.native())?;
+        let native = Native::of("group snapshot", &self.name, id.native())?;
         let array = self.array(&native.system, deadline).await?;
         self.group_of(&array, &native.system, &native.object, deadline).await
     }

@@ -36,11 +36,11 @@ impl Wanted<'_> {
         }
         match (self.source, found.is_cut()) {
             _ if found.is_snapshot() => other.push("is a snapshot".to_owned()),
-            (None, true) => other.push("was made from another volume or a snapshot".to_owned()),
-            (Some(_), false) => other.push("was not made from another volume or a snapshot".to_owned()),
+            (None, true) => other.push("has another source: it was made from a volume or a snapshot".to_owned()),
+            (Some(_), false) => other.push("has another source: it was made from nothing".to_owned()),
             (Some(source), true) if found.ancestor_volume_id.as_deref() != Some(source) => {
                 other.push(format!(
-                    "was made from {}, not from {source}",
+                    "has another source: it was made from {}, not from {source}",
                     found.ancestor_volume_id.as_deref().unwrap_or("what is gone")
                 ));
             }
@@ -125,7 +125,7 @@ impl ScaleIo {
             Source::Snapshot(id) => ("snapshot", id.native(), true),
             Source::Volume(id) => ("volume", id.native(), false),
         };
-        let native = Native::of(noun, text)?;
+        let native = Native::of(noun, &self.name, text)?;
         let array = self.array(&native.system, deadline).await?;
         if wishes.system.is_some() && self.array_for(wishes, deadline).await?.system(deadline).await?.id != native.system {
             return Err(Error::invalid(format!(
@@ -140,7 +140,7 @@ impl ScaleIo {
         let from = from.map_err(|refusal| refusal.while_doing(format_args!("look at {noun} {native}")))?;
         let from = from
             .filter(|from| from.is_snapshot() == is_snapshot)
-            .ok_or_else(|| Error::not_found(format!("{noun} {text} does not exist")))?;
+            .ok_or_else(|| Error::not_found(format!("{noun} {}:{text} does not exist", self.name)))?;
         if wishes.storage_pool.is_some()
             && !self.pools_for(&array, wishes, deadline).await?.iter().any(|pool| pool.id == from.storage_pool_id)
         {
@@ -158,7 +158,7 @@ impl ScaleIo {
             Ok(_) => None,
             Err(refusal) if must_look(&refusal) => Some(refusal),
             Err(refusal) if refusal.class() == Class::NotFound => {
-                return Err(Error::not_found(format!("{noun} {text} does not exist")));
+                return Err(Error::not_found(format!("{noun} {}:{text} does not exist", self.name)));
             }
             Err(refusal) => return Err(refusal.while_doing(format_args!("make volume {name} from {noun} {native}"))),
         };
@@ -205,7 +205,7 @@ impl ScaleIo {
 
     /// A volume that must exist, and its array.
     pub(super) async fn found(&self, id: &VolumeId, deadline: Deadline) -> Result<(std::sync::Arc<Array>, Found)> {
-        let native = Native::of("volume", id.native())?;
+        let native = Native::of("volume", &self.name, id.native())?;
         let array = self.array(&native.system, deadline).await?;
         let found = array.gateways.volume(&native.object, deadline).await;
         let found = found.map_err(|refusal| refusal.while_doing(format_args!("look at volume {id}")))?;
