@@ -43,13 +43,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use adopt::Operator;
+pub use adopt::{Operator, Unoffered};
 
 use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
-use crate::mesos::{Agent, Master};
+use crate::mesos::{Agent, AgentId, Master};
 use adopt::Adoption;
 use config::ProviderConfig;
+use rivals::{Cluster, Rivals};
 use session::{End, Session};
 use state::{Outcome, State, is_pending};
 use work::{Slow, Work};
@@ -66,7 +67,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Provider {
     agent: Agent,
     /// Who knows what other agents offer.
-    master: Option<Arc<Master>>,
+    cluster: Option<Arc<Cluster>>,
     lifecycle: Lifecycle,
     ledger: Ledger,
     config: ProviderConfig,
@@ -108,10 +109,10 @@ struct Doing {
 }
 
 impl Doing {
-    fn start(&mut self, uuid: Uuid, work: Slow, lifecycle: &Lifecycle) {
+    fn start(&mut self, uuid: Uuid, work: Slow, lifecycle: &Lifecycle, rivals: Option<Rivals>) {
         if self.uuids.insert(uuid) {
             let lifecycle = lifecycle.clone();
-            self.tasks.spawn(async move { (uuid, work.run(&lifecycle).await) });
+            self.tasks.spawn(async move { (uuid, work.run(&lifecycle, rivals.as_ref()).await) });
         }
     }
 
@@ -158,8 +159,9 @@ impl Provider {
     {
         let ProviderParts { agent, master, lifecycle, ledger, config, root, look_every } = parts;
         let vendor = format!("{}.{}", lifecycle.driver().name, config.name);
-        let provider = Self { agent, master: master.map(Arc::new), lifecycle, ledger, config, root, vendor, look_every };
-        let (operator, mut words) = Operator::new();
+        let cluster = master.map(|master| Arc::new(Cluster::of(master)));
+        let provider = Self { agent, cluster, lifecycle, ledger, config, root, vendor, look_every };
+        let (operator, mut words) = Operator::new(provider.cluster.clone(), provider.lifecycle.clone());
         let run = async move {
             let mut doing = Doing::default();
             tokio::select! {
@@ -200,11 +202,11 @@ impl Provider {
         self.ledger.apart(State::load).await
     }
 
-    /// Goes on with what was begun and is not under way.
-    fn resume(&self, state: &State, doing: &mut Doing) {
+    /// Goes on with what was begun and is not under way, on the machine of `agent`.
+    fn resume(&self, agent: &AgentId, state: &State, doing: &mut Doing) {
         for (uuid, operation) in state.operations().filter(|(_, operation)| is_pending(operation)) {
             match self.work(state, uuid, &operation.info) {
-                Work::Slow(work) => doing.start(uuid, work, &self.lifecycle),
+                Work::Slow(work) => doing.start(uuid, work, &self.lifecycle, self.rivals(agent)),
                 Work::Done(outcome) => doing.end(uuid, outcome),
             }
         }

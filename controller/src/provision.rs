@@ -252,7 +252,7 @@ pub struct Attach {
 }
 
 /// Conditions of a question for capacity.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CapacityQuery {
     /// How volumes would be used.
     pub accesses: Vec<Access>,

@@ -23,6 +23,7 @@ use hawser_volume::queue::{Calls, Queue};
 use hawser_volume::{Deadline, Listing, SpecLevel, request};
 use tonic::{Request, Response, Status, async_trait};
 
+use self::capacity::LastCapacities;
 use crate::backends::Backends;
 
 /// How long the work of one call may take, whether or not its caller still waits.
@@ -39,6 +40,7 @@ struct Inner {
     backends: Backends,
     level: SpecLevel,
     listing: Listing,
+    last_capacities: LastCapacities,
     create: Calls<csi::CreateVolumeResponse>,
     delete: Calls<csi::DeleteVolumeResponse>,
     publish: Calls<csi::ControllerPublishVolumeResponse>,
@@ -58,6 +60,7 @@ impl Controller {
             backends,
             level,
             listing,
+            last_capacities: LastCapacities::default(),
             create: Calls::new(queue, "CreateVolume"),
             delete: Calls::new(queue, "DeleteVolume"),
             publish: Calls::new(queue, "ControllerPublishVolume"),

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand};
 use hawser_host::{Host, Linux};
 use hawser_volume::{Error, NodeId, Result};
+use serde::Serialize;
 
 use crate::bridge;
 use crate::config::Config;
 use crate::demo;
+use crate::doctor;
 use crate::leaked;
 use crate::mesos::{self, MesosCommand};
 use crate::plugin::{Mode, Plugin};
@@ -54,6 +56,10 @@ enum Command {
     /// Volumes in a storage system, besides what a CO asks for.
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Find out what keeps a backend from working (type: scaleio): each gateway's name, port, certificate and login, the system, the
+    /// pool and what is left in it, each with what to do about it. Changes nothing. Exits with 0 when nothing is wrong, with 2
+    /// otherwise.
+    Doctor(doctor::Options),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -147,6 +153,10 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Doctor(options) => match runtime().and_then(|runtime| runtime.block_on(doctor::run(&options))) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Volume(VolumeCommand::Leaked(options)) => runtime().and_then(|runtime| runtime.block_on(leaked::run(&options))),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -170,6 +180,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| Error::internal("write to standard output").caused_by(error)),
     }
+}
+
+/// Writes a value as JSON to standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::internal("write JSON").caused_by(error))?;
+    print(&format!("{text}\n"))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -11,9 +11,10 @@ use clap::{Subcommand, ValueEnum};
 use hawser_bridge::Finding;
 use hawser_bridge::door::operator;
 use hawser_bridge::plan::Plan;
+use hawser_bridge::provider::Unoffered;
 use hawser_volume::{Bytes, Error, Result};
 
-use crate::cli::print;
+use crate::cli::{print, print_json};
 use crate::config::Config;
 
 /// Exit code for a file with mistakes: the command did its work, and the answer is no.
@@ -49,6 +50,18 @@ pub enum MesosCommand {
         #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// List the volumes that no agent offers: which one there is to adopt. Volumes that tasks use through Marathon, Docker or `volume/csi`
+    /// are among them, as they are in no offer.
+    ///
+    /// The bridge of this machine must run.
+    Unoffered {
+        /// How the list is written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+        /// The configuration file of the bridge.
+        #[arg(long, env = "HAWSER_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// What a Mesos agent reads: its flags, CSI plugins, storage providers and profiles.
     #[command(subcommand)]
     Config(agent::AgentCommand),
@@ -71,18 +84,38 @@ pub fn run(command: &MesosCommand) -> Result<ExitCode> {
     match command {
         MesosCommand::Plan { file, output } => plan(file, *output),
         MesosCommand::Adopt { volume, config } => adopt(volume, config.as_deref()),
+        MesosCommand::Unoffered { output, config } => unoffered(*output, config.as_deref()),
         MesosCommand::Config(command) => agent::run(command),
     }
 }
 
-fn adopt(volume: &str, config: Option<&Path>) -> Result<ExitCode> {
+/// Asks the bridge that is configured in this file.
+fn ask<T>(config: Option<&Path>, question: impl AsyncFnOnce(&Path) -> Result<T>) -> Result<T> {
     let config = Config::load(config)?;
-    let state = config.bridge.state;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::unavailable("start the command").caused_by(error))?;
-    let asked = runtime.block_on(operator::ask_to_adopt(&state, volume));
-    asked.map_err(|error| error.while_doing("ask the bridge of this machine, which must run and have `bridge.provider`"))?;
+    let answer = runtime.block_on(question(&config.bridge.state));
+    answer.map_err(|error| error.while_doing("ask the bridge of this machine, which must run and have `bridge.provider`"))
+}
+
+fn adopt(volume: &str, config: Option<&Path>) -> Result<ExitCode> {
+    ask(config, async |state| operator::ask_to_adopt(state, volume).await)?;
     print(&format!("{volume} is offered by this machine's agent\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unoffered(output: Output, config: Option<&Path>) -> Result<ExitCode> {
+    let volumes = ask(config, async |state| operator::ask_for_unoffered(state).await)?;
+    match output {
+        Output::Text => {
+            for Unoffered { volume, bytes, nodes } in volumes {
+                let size = bytes.map_or_else(|| "of unknown size".to_owned(), |bytes| Bytes::new(bytes).to_string());
+                let place = if nodes.is_empty() { "on no node".to_owned() } else { format!("on {}", nodes.join(", ")) };
+                print(&format!("{volume}  {size}  {place}\n"))?;
+            }
+        }
+        Output::Json => print_json(&volumes)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,9 +128,7 @@ fn plan(file: &Path, output: Output) -> Result<ExitCode> {
             tell(&name, &plan);
         }
         Output::Json => {
-            let text = serde_json::to_string_pretty(&plan)
-                .map_err(|error| Error::internal("write the plan as JSON").caused_by(error))?;
-            print(&format!("{text}\n"))?;
+            print_json(&plan)?;
         }
     }
     Ok(if plan.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) })

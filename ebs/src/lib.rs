@@ -34,6 +34,7 @@ pub mod label;
 pub mod leak;
 pub mod limiter;
 pub mod limits;
+pub mod pace;
 pub mod place;
 pub mod refusal;
 mod retry;

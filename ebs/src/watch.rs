@@ -1,20 +1,19 @@
 //! Waiting for the states of objects: one poller for all who wait for objects of one kind.
 //!
 //! EC2 tells nobody when a volume is available or attached, so it has to be asked again and again; but once for all volumes that
-//! anybody waits for, not once for each. The poller runs while somebody waits.
+//! anybody waits for, not once for each. The poller runs while somebody waits, and looks when somebody expects something to be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hawser_volume::Deadline;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::batch::{Batch, KEYS_MAX};
+use crate::pace::{PAUSE, Pace};
 use crate::refusal::Refusal;
-
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(400);
 
 /// Pause for each further question that one look takes, so that many volumes do not use up the account's rate.
 const PAUSE_EACH: Duration = Duration::from_millis(200);
@@ -24,12 +23,14 @@ const PAUSE_EACH: Duration = Duration::from_millis(200);
 struct Sight<V> {
     /// The look that it is of. Those who joined in it or later were not there when it was asked for.
     look: u64,
+    /// When it was asked for.
+    asked: Instant,
     seen: Result<Option<Arc<V>>, Refusal>,
 }
 
 impl<V> Clone for Sight<V> {
     fn clone(&self) -> Self {
-        Self { look: self.look, seen: self.seen.clone() }
+        Self { look: self.look, asked: self.asked, seen: self.seen.clone() }
     }
 }
 
@@ -47,20 +48,31 @@ impl<V> Clone for Watch<V> {
 struct Inner<V> {
     objects: Batch<V>,
     board: Mutex<Board<V>>,
+    /// Somebody has joined, who may expect something sooner than the others.
+    joined: Notify,
 }
 
 #[derive(Debug)]
 struct Board<V> {
-    watched: BTreeMap<String, watch::Sender<Option<Sight<V>>>>,
+    watched: BTreeMap<String, Watched<V>>,
     polled: bool,
     /// The number of the look that was begun last.
     look: u64,
 }
 
+/// An object that somebody waits for.
+#[derive(Debug)]
+struct Watched<V> {
+    sender: watch::Sender<Option<Sight<V>>>,
+    /// When it is to be looked at.
+    due: BTreeSet<Instant>,
+}
+
 impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
     /// A poller that looks through `objects`.
     pub fn new(objects: Batch<V>) -> Self {
-        Self(Arc::new(Inner { objects, board: Mutex::new(Board { watched: BTreeMap::new(), polled: false, look: 0 }) }))
+        let board = Board { watched: BTreeMap::new(), polled: false, look: 0 };
+        Self(Arc::new(Inner { objects, board: Mutex::new(board), joined: Notify::new() }))
     }
 
     /// Waits until `judge` makes something of the object `id`; it is shown each new sight, and `None` when EC2 does not list it,
@@ -68,14 +80,38 @@ impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
     ///
     /// Only what is seen after this call counts: a sight that somebody else was shown before may be of before the caller's own
     /// change.
-    pub async fn until<T>(
+    pub async fn until<T>(&self, id: &str, deadline: Deadline, judge: impl FnMut(Option<&V>) -> Option<T>) -> Result<T, Refusal> {
+        self.until_seen(id, PAUSE, deadline, judge).await.map(|(end, ..)| end)
+    }
+
+    /// The same for what EC2 was asked for a moment ago and does at some `pace`: that says when to look first, and learns from what is seen.
+    pub async fn until_done<T>(
         &self,
         id: &str,
+        pace: &Pace,
+        deadline: Deadline,
+        judge: impl FnMut(Option<&V>) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        let (end, missed, found) = self.until_seen(id, pace.first(), deadline, judge).await?;
+        pace.took(missed, found);
+        Ok(end)
+    }
+
+    /// The same, with a first look after `first`. Returns also after how long the last look was begun that did not show it, and the one that
+    /// did.
+    async fn until_seen<T>(
+        &self,
+        id: &str,
+        first: Duration,
         deadline: Deadline,
         mut judge: impl FnMut(Option<&V>) -> Option<T>,
-    ) -> Result<T, Refusal> {
-        let (mut sights, joined) = self.join(id);
+    ) -> Result<(T, Duration, Duration), Refusal> {
+        let begun = Instant::now();
+        // Whoever has less time than that is to have looked all the same.
+        let first = first.min((deadline.remaining() / 2).max(PAUSE));
+        let (mut sights, joined) = self.join(id, begun + first);
         let mut last: Option<Refusal> = None;
+        let mut missed = Duration::ZERO;
         loop {
             match tokio::time::timeout(deadline.remaining(), sights.changed()).await {
                 Err(_) => {
@@ -87,14 +123,16 @@ impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
                 Ok(Ok(())) => {}
             }
             let sight = sights.borrow_and_update().clone();
-            match sight.filter(|sight| sight.look > joined).map(|sight| sight.seen) {
-                None => {}
-                Some(Err(refusal)) => last = Some(refusal),
-                Some(Ok(volume)) => {
+            let Some(Sight { asked, seen, .. }) = sight.filter(|sight| sight.look > joined) else { continue };
+            match seen {
+                Err(refusal) => last = Some(refusal),
+                Ok(volume) => {
                     last = None;
+                    let after = asked.saturating_duration_since(begun);
                     if let Some(end) = judge(volume.as_deref()) {
-                        return Ok(end);
+                        return Ok((end, missed, after));
                     }
+                    missed = after;
                 }
             }
         }
@@ -102,13 +140,20 @@ impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
 
     /// How many objects are watched.
     pub fn watched(&self) -> usize {
-        self.0.board().watched.values().filter(|sender| sender.receiver_count() > 0).count()
+        self.0.board().watched.values().filter(|watched| watched.sender.receiver_count() > 0).count()
     }
 
-    fn join(&self, id: &str) -> (watch::Receiver<Option<Sight<V>>>, u64) {
+    fn join(&self, id: &str, due: Instant) -> (watch::Receiver<Option<Sight<V>>>, u64) {
         let mut board = self.0.board();
-        let sender = board.watched.entry(id.to_owned()).or_insert_with(|| watch::Sender::new(None));
-        let receiver = sender.subscribe();
+        let new = || Watched { sender: watch::Sender::new(None), due: BTreeSet::new() };
+        let watched = board.watched.entry(id.to_owned()).or_insert_with(new);
+        if watched.sender.receiver_count() == 0 {
+            // What others expected who have gone since nobody expects any more.
+            watched.due.clear();
+        }
+        let receiver = watched.sender.subscribe();
+        watched.due.insert(due);
+        self.0.joined.notify_one();
         if !board.polled {
             board.polled = true;
             tokio::spawn(Arc::clone(&self.0).poll());
@@ -119,36 +164,55 @@ impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Watch<V> {
 
 impl<V: std::fmt::Debug + Clone + Send + Sync + 'static> Inner<V> {
     async fn poll(self: Arc<Self>) {
-        let mut questions = 1;
-        loop {
-            // What is watched was changed a moment ago, and the answer to that said how it is.
-            let more = u32::try_from(questions - 1).unwrap_or(u32::MAX);
-            tokio::time::sleep(PAUSE + PAUSE_EACH.saturating_mul(more)).await;
-            let Some((ids, look)) = self.ids() else { return };
-            questions = ids.len().div_ceil(KEYS_MAX).max(1);
+        let mut rested = Instant::now();
+        while let Some(due) = self.due() {
+            tokio::select! {
+                () = tokio::time::sleep_until(due.max(rested)) => {}
+                () = self.joined.notified() => continue,
+            }
+            let asked = Instant::now();
+            // Everything that is watched: what is asked for along with the rest costs nothing.
+            let (ids, look) = self.begin(asked);
+            if ids.is_empty() {
+                continue;
+            }
             let deadline = Deadline::after(Duration::from_secs(60));
             let seen = self.objects.get_all(ids.iter().cloned(), deadline).await;
-            self.show(&ids, look, seen);
+            let more = u32::try_from(ids.len().saturating_sub(1) / KEYS_MAX).unwrap_or(u32::MAX);
+            rested = Instant::now() + PAUSE + PAUSE_EACH.saturating_mul(more);
+            self.show(&ids, (look, asked), seen, rested);
         }
     }
 
-    /// What is watched; or the end of the task, decided under the same lock under which others join.
-    fn ids(&self) -> Option<(Vec<String>, u64)> {
+    /// When somebody expects something next; or the end of the task, decided under the same lock under which others join.
+    fn due(&self) -> Option<Instant> {
         let mut board = self.board();
-        board.watched.retain(|_, sender| sender.receiver_count() > 0);
+        board.watched.retain(|_, watched| watched.sender.receiver_count() > 0);
         board.polled = !board.watched.is_empty();
-        board.look += 1;
-        board.polled.then(|| (board.watched.keys().cloned().collect(), board.look))
+        let first = board.watched.values().filter_map(|watched| watched.due.first()).min().copied();
+        board.polled.then(|| first.unwrap_or_else(Instant::now))
     }
 
-    /// Shows what was seen to those who were there when it was asked for.
-    fn show(&self, ids: &[String], look: u64, seen: Result<BTreeMap<String, V>, Refusal>) {
+    /// What is watched, for a look that begins now.
+    fn begin(&self, now: Instant) -> (Vec<String>, u64) {
+        let mut board = self.board();
+        board.watched.retain(|_, watched| watched.sender.receiver_count() > 0);
+        board.look += 1;
+        board.watched.values_mut().for_each(|watched| watched.due.retain(|due| *due > now));
+        (board.watched.keys().cloned().collect(), board.look)
+    }
+
+    /// Shows what was seen to those who were there when it was asked for. What nobody expects at a later time is looked at `next`.
+    fn show(&self, ids: &[String], (look, asked): (u64, Instant), seen: Result<BTreeMap<String, V>, Refusal>, next: Instant) {
         let mut seen = seen.map(|found| found.into_iter().map(|(id, object)| (id, Arc::new(object))).collect::<BTreeMap<_, _>>());
-        let board = self.board();
+        let mut board = self.board();
         for id in ids {
-            let Some(sender) = board.watched.get(id) else { continue };
+            let Some(watched) = board.watched.get_mut(id) else { continue };
+            if watched.due.is_empty() {
+                watched.due.insert(next);
+            }
             let seen = seen.as_mut().map(|found| found.remove(id)).map_err(|refusal| refusal.clone());
-            sender.send_replace(Some(Sight { look, seen }));
+            watched.sender.send_replace(Some(Sight { look, asked, seen }));
         }
     }
 

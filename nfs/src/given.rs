@@ -28,8 +28,8 @@ impl Tree {
         let place = layout::volume(id);
         loop {
             match self.of_digest::<VolumeRecord>(&place.digest)? {
-                Some((_, _, existing)) if existing.state == State::Leaving => self.finish_removal(&existing)?,
-                Some((_, _, existing)) => {
+                Some(existing) if existing.state == State::Leaving => self.finish_removal(&existing)?,
+                Some(existing) => {
                     return match (directory, &existing.path) {
                         (Some(wanted), Some(is)) if wanted != is => Err(Error::precondition(format!(
                             "volume {} is the directory {}, and volume_context says {}; use another id",

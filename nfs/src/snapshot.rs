@@ -18,9 +18,9 @@ impl Tree {
         let digest = name.digest();
         loop {
             match self.of_digest::<SnapshotRecord>(&digest)? {
-                Some((_, _, existing)) if existing.state == State::Leaving => self.discard::<SnapshotRecord>(&existing.id)?,
-                Some((_, _, existing)) if existing.name == *name && existing.source == source => return Ok(existing),
-                Some((_, _, existing)) => {
+                Some(existing) if existing.state == State::Leaving => self.discard::<SnapshotRecord>(&existing.id)?,
+                Some(existing) if existing.name == *name && existing.source == source => return Ok(existing),
+                Some(existing) => {
                     return Err(Error::already_exists(format!(
                         "snapshot {:?} exists already as {}:{} of volume {}; use another name",
                         name.as_str(),

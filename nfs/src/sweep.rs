@@ -9,7 +9,7 @@ use hawser_volume::{NativeId, Result};
 use crate::layout;
 use crate::record::{SnapshotRecord, State, VolumeRecord};
 use crate::tree::Tree;
-use crate::versions;
+use crate::versions::{self, Seen};
 
 /// Nobody takes longer to make a draft or to write a record; copies are made in objects that have their names.
 const MAKING: Duration = Duration::from_secs(3600);
@@ -45,7 +45,7 @@ impl Tree {
         let Some(object) = self.root.trash.enter(name)? else { return Ok(0) };
         let is_to_go = NativeId::parse(name).is_some()
             && match versions::latest::<serde_json::Value>(&object)? {
-                Some((_, record)) => {
+                Some(Seen { record, .. }) => {
                     let id = record["id"].as_str().unwrap_or_default();
                     layout::is_trashed(name, id) && record["state"] == "leaving"
                 }

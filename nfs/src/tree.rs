@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::config::NfsConfig;
 use crate::layout::{self, CLAIMS, CLOCK, EXPORT, HIDDEN, NEW, NODES, SNAPSHOTS, TRASH, VOLUMES};
 use crate::record::{FORMAT, PathClaim, SnapshotRecord, State, VolumeRecord};
-use crate::versions::{self, Change};
+use crate::versions::{self, Change, Seen};
 
 /// What `export.json` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -207,16 +207,21 @@ impl Tree {
     }
 
     /// An object by its digest, with its record.
-    pub(crate) fn of_digest<R: Object>(&self, digest: &str) -> Result<Option<(Directory, u64, R)>> {
+    fn enter<R: Object>(&self, digest: &str) -> Result<Option<(Directory, Seen<R>)>> {
         let Some(object) = self.shelf(R::SHELF).enter(digest)? else { return Ok(None) };
-        Ok(versions::latest::<R>(&object)?.map(|(number, record)| (object, number, record)))
+        Ok(versions::latest::<R>(&object)?.map(|seen| (object, seen)))
+    }
+
+    /// The record of an object by its digest.
+    pub(crate) fn of_digest<R: Object>(&self, digest: &str) -> Result<Option<R>> {
+        Ok(self.enter(digest)?.map(|(_, seen)| seen.record))
     }
 
     /// An object by its native id; `NotFound` when there is none, or another one of its name.
     pub(crate) fn find<R: Object>(&self, id: &str) -> Result<(Directory, R)> {
         let native = R::native(id)?;
-        match self.of_digest::<R>(&native.digest)? {
-            Some((object, _, record)) if record.id() == id => Ok((object, record)),
+        match self.enter::<R>(&native.digest)? {
+            Some((object, Seen { record, .. })) if record.id() == id => Ok((object, record)),
             _ => Err(Error::not_found(format!("{} {}:{id} does not exist", R::NOUN, self.backend))),
         }
     }
@@ -224,9 +229,9 @@ impl Tree {
     /// Changes the record of an object; `NotFound` when there is none, or another one of its name.
     pub(crate) fn change<R: Object, T>(&self, id: &str, mut decide: impl FnMut(R) -> Result<Change<R, T>>) -> Result<T> {
         let gone = || Error::not_found(format!("{} {}:{id} does not exist", R::NOUN, self.backend));
-        let Some((object, number, record)) = self.of_digest::<R>(&R::native(id)?.digest)? else { return Err(gone()) };
+        let Some((object, seen)) = self.enter::<R>(&R::native(id)?.digest)? else { return Err(gone()) };
         let decide = |record: R| if record.id() == id { decide(record) } else { Err(gone()) };
-        versions::change_seen(&object, (number, record), decide)?.ok_or_else(gone)
+        versions::change_seen(&object, seen, decide)?.ok_or_else(gone)
     }
 
     /// A directory for an object in the making: nobody else sees it, and it is swept if it is never placed.
@@ -262,7 +267,7 @@ impl Tree {
         let native = R::native(id)?;
         let shelf = self.shelf(R::SHELF);
         match self.of_digest::<R>(&native.digest)? {
-            Some((_, _, record)) if record.id() == id => {}
+            Some(record) if record.id() == id => {}
             _ => return Ok(()),
         }
         let name = layout::trashed(id, native.clone());
@@ -271,7 +276,7 @@ impl Tree {
         }
         // Between the look and the rename another controller may have removed it and made a new one in its place.
         let trashed = self.root.trash.enter_existing(&name)?;
-        if let Some((_, record)) = versions::latest::<R>(&trashed)?
+        if let Some(Seen { record, .. }) = versions::latest::<R>(&trashed)?
             && (record.id() != id || !record.is_leaving())
         {
             self.root.trash.rename(&name, shelf, &native.digest)?;
@@ -299,7 +304,7 @@ impl Tree {
             if items.len() == max {
                 return Ok((items, last));
             }
-            if let Some((_, _, record)) = self.of_digest::<R>(digest)?
+            if let Some(record) = self.of_digest::<R>(digest)?
                 && is_listed(&record)
             {
                 items.push(record);
@@ -367,7 +372,7 @@ impl Tree {
     pub(crate) fn owner_of(&self, path: &Path) -> Result<Option<String>> {
         let Some(object) = self.root.claims.enter(layout::claim(path))? else { return Ok(None) };
         Ok(match versions::latest(&object)? {
-            Some((_, PathClaim::Volume(_, owner))) => Some(owner),
+            Some(Seen { record: PathClaim::Volume(_, owner), .. }) => Some(owner),
             _ => None,
         })
     }

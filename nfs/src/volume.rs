@@ -50,8 +50,8 @@ impl Tree {
         let digest = new.name.digest();
         loop {
             match self.of_digest::<VolumeRecord>(&digest)? {
-                Some((_, _, existing)) if existing.state == State::Leaving => self.finish_removal(&existing)?,
-                Some((_, _, existing)) => {
+                Some(existing) if existing.state == State::Leaving => self.finish_removal(&existing)?,
+                Some(existing) => {
                     return match difference(&existing, new) {
                         None => Ok(existing),
                         Some(difference) => Err(Error::already_exists(format!(

@@ -7,7 +7,7 @@ use hawser_host::{Content, Host, MountEntry};
 use hawser_volume::{Bytes, Error, Kind, Result, SizeRange, VolumeId};
 
 use crate::attach::{Attach, Attacher, Source};
-use crate::view::View;
+use crate::view::{View, prove_connected};
 
 /// A volume to be expanded on this node.
 #[derive(Debug)]
@@ -21,6 +21,11 @@ pub(crate) struct Expand {
 pub(crate) fn expand(host: &dyn Host, attacher: &dyn Attacher, expand: &Expand) -> Result<Bytes> {
     let volume = &expand.attach.volume;
     let path = mounted_path(host, attacher, volume, &expand.path)?;
+    // Another device of the volume, which may have come since, says nothing of the one that is shown here.
+    match View::now(host, attacher, volume)?.at(&path)? {
+        Some(entry) => prove_connected(host, volume, entry)?,
+        None => return Err(not_here(volume, &expand.path)),
+    }
     let size = attacher.rescan(volume, &expand.attach.node, expand.range.map(|range| range.required()))?;
     step::reached(Step::DeviceGrown);
     if let Some(range) = expand.range

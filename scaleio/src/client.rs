@@ -74,7 +74,7 @@ impl Gateways {
         if config.insecure {
             tracing::warn!(gateways = ?config.gateways, "insecure: whoever answers is believed to be the gateway, and gets the password");
         }
-        let client = tls::client(&trust)?;
+        let client = tls::client(&trust, false)?;
         let password = config.password()?;
         let gateways = config
             .addresses()?

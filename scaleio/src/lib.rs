@@ -10,6 +10,7 @@
 //! * [`volume`], [`snapshot`], [`sdc`], [`pool`] and [`system`] have the calls, typed.
 //! * [`refusal`] says what a refusal means: its text is asked first, then its code, as the codes move from release to release.
 //! * [`name`] makes the gateway's names, which have 31 characters, of names of any length.
+//! * [`examine`] finds out why a gateway does not let its user in.
 //! * [`config`] and [`here`] are what people write, and [`grant`] what the controller tells the node.
 //!
 //! The gateway has no client tokens. What makes two calls one is the name: the array refuses a second volume of a name.
@@ -17,6 +18,7 @@
 pub mod client;
 pub mod config;
 pub mod count;
+pub mod examine;
 pub mod grant;
 pub mod here;
 pub mod name;

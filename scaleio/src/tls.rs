@@ -22,13 +22,15 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// unknown fate.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// A way to gateways that are believed as `trust` says. `Invalid` when its file cannot be read.
-pub(crate) fn client(trust: &Trust) -> Result<Client> {
+/// A way to gateways that are believed as `trust` says, which keeps their certificates with the answers if `keep_certificate`. `Invalid`
+/// when its file cannot be read.
+pub(crate) fn client(trust: &Trust, keep_certificate: bool) -> Result<Client> {
     let builder = Client::builder()
         // A gateway of 4.x may send a browser elsewhere; credentials do not follow.
         .redirect(Policy::none())
         .no_proxy()
         .https_only(true)
+        .tls_info(keep_certificate)
         .connect_timeout(CONNECT_MAX)
         .pool_idle_timeout(IDLE_MAX)
         .user_agent(concat!("hawser/", env!("CARGO_PKG_VERSION")));

@@ -80,8 +80,10 @@ pub enum Need {
     Noted,
     /// Whether anything was ever written to a volume is known, wherever that was.
     Traced,
-    /// A node can have any number of volumes, and no more than is configured.
+    /// A node has no more volumes than is configured.
     Limited,
+    /// A node has a limit of its own if none is configured.
+    Few,
     /// No volume can be written by several nodes.
     Single,
     /// There is no other place than that of these nodes.
@@ -183,7 +185,7 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: false,
-            has: &[Mount, Device, Format, Cut, Outlived, Noted, Moment, Modify, Sized, Placed, Measured],
+            has: &[Mount, Device, Format, Cut, Outlived, Noted, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[],
             except: &[],
         },
@@ -192,7 +194,7 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::Ebs,
             ground: Ground::Devices,
             block: true,
-            has: &[Block, Device, Cut, Outlived, Noted, Moment, Modify, Sized, Placed, Measured],
+            has: &[Block, Device, Cut, Outlived, Noted, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[Block],
             except: &[],
         },

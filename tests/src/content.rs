@@ -53,6 +53,12 @@ pub fn write_through(target: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(file(target, "data"))?.sync_all()
 }
 
+/// Flushes all that was written at `target`.
+pub fn write_out(target: &Path) -> io::Result<()> {
+    let file = File::open(target)?;
+    if is_device(target) { file.sync_all() } else { Ok(rustix::fs::syncfs(file)?) }
+}
+
 /// Reads `length` bytes of what [`write()`] wrote.
 pub fn read(target: &Path, length: usize) -> Vec<u8> {
     let device = is_device(target);

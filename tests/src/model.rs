@@ -7,7 +7,7 @@
 //!                                state ── view ◀──▶ sight: listings, mounts, devices, contents
 //! ```
 //!
-//! [`operation`] is the alphabet and [`script`] its text; [`state`], [`controller`], [`node`] and [`view`] are the model, which does no
+//! [`operation`] is the alphabet and [`script`] its text; [`state`], [`controller`], [`node`], [`order`] and [`view`] are the model, which does no
 //! I/O and knows nothing of the product; [`co`], [`names`], [`sight`] and [`player`] deal with the real thing; [`generate`] and
 //! [`shrink`] make sequences and make them short; [`tally`] counts what was done.
 //!
@@ -22,6 +22,7 @@ pub mod generate;
 pub mod names;
 pub mod node;
 pub mod operation;
+pub mod order;
 pub mod player;
 pub mod script;
 pub mod shrink;

@@ -14,7 +14,7 @@ use crate::binary::{hawser, hawser_with_faults};
 use crate::client::Client;
 use crate::conformance::Need;
 use crate::faults::Faults;
-use crate::kernel::{loops_below, mounts_below};
+use crate::kernel::{Loop, loops_below, mounts_below};
 use crate::poll::until;
 use crate::process::Process;
 use crate::settings::{Kind, Settings, Sizes};
@@ -276,6 +276,12 @@ impl Plugin {
             assert!(aged.is_ok() || !draft.exists(), "{}: {aged:?}", draft.display());
         }
         !drafts.is_empty()
+    }
+
+    /// The devices of its volumes, each with what it is bound to: a file of the pool, or as a path the storage system's own name of the
+    /// volume.
+    pub fn devices(&self) -> Vec<Loop> {
+        self.storage.as_ref().map_or_else(|| loops_below(self.root()), |storage| storage.devices())
     }
 
     /// What is still there of everything that was made.

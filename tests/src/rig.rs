@@ -66,7 +66,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub use machine::{Inside, Machine};
 pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
-pub use nvme::{Inconstant, Nvme};
+pub use nvme::{Disk, Inconstant, Nvme};
 pub use plugin::Plugin;
 pub use sdc::Sdc;
 pub use solo::{Given, Solo};

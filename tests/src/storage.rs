@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use follow::{Follow, Following};
 pub(crate) use victim::Victim;
 
+use crate::kernel::Loop;
 use crate::output::Output;
 
 /// A storage system of one plugin. It ends, and its devices go, when it is dropped.
@@ -33,6 +34,9 @@ pub trait Storage: Debug + Send + Sync {
 
     /// Kills `process` when it asks for `action` next, with which it is then left alone: before it is done, or when it is done.
     fn kill_at(&self, action: &'static str, moment: Moment, process: Pid);
+
+    /// The devices of its volumes, bound to their ids, when all that was given and taken has come and gone: they do a moment later.
+    fn devices(&self) -> Vec<Loop>;
 
     /// What there is of volumes, snapshots and devices. Panics when it cannot do its work any more.
     fn left(&self) -> Vec<String>;

@@ -42,6 +42,9 @@ const AT_ONCE: usize = 2;
 
 const SEED: u64 = 1;
 const CASES: u64 = 6;
+
+/// The same where each step takes a second, and most of it is waited.
+const CASES_OF_DEVICES: u64 = 1;
 const STEPS: usize = 60;
 
 /// How long a failing sequence may be made shorter.
@@ -61,6 +64,10 @@ fn main() -> ExitCode {
     let script = env::var_os("HAWSER_MODEL_SCRIPT").map(|path| read(Path::new(&path)));
     let (seed, cases, steps) =
         (number("HAWSER_MODEL_SEED", SEED), number("HAWSER_MODEL_CASES", CASES), number("HAWSER_MODEL_STEPS", STEPS));
+    let cases_of = |form: &Form| match form.backend.ground {
+        Ground::Devices => number("HAWSER_MODEL_CASES", CASES_OF_DEVICES),
+        _ => cases,
+    };
     let is_tried = |form: &Form| arguments.list || remote::is_of_this_side(form.backend.ground);
     let tally = Arc::new(Tally::default());
     let mut grounds = Grounds::default();
@@ -77,7 +84,7 @@ fn main() -> ExitCode {
             trials.push(Trial::test(format!("script::{name}"), run));
         }
         for number in 0..cases {
-            for form in Form::all().into_iter().filter(is_tried) {
+            for form in Form::all().into_iter().filter(is_tried).filter(|form| number < cases_of(form)) {
                 let (ground, tally) = (place(&form), Arc::clone(&tally));
                 let name = format!("{}::{number}", form.name());
                 trials.push(Trial::test(name, move || explore(&ground, form, seed, number, steps, &tally)));
@@ -100,7 +107,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let is_here = arguments.list || script.is_some_and(|script| remote::is_of_this_side(script.form.backend.ground));
-    if is_here { ExitCode::SUCCESS } else { remote::too(&arguments, &[("nfs", Ground::Nfs)]) }
+    if is_here { ExitCode::SUCCESS } else { remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices)]) }
 }
 
 fn read(path: &Path) -> Script {

@@ -12,6 +12,7 @@ pub mod attachment;
 pub mod attempt;
 pub mod bytes;
 pub mod capability;
+pub mod checkup;
 pub mod deadline;
 pub mod error;
 pub mod host_state;

@@ -89,16 +89,16 @@ impl Address {
 
     /// Makes one call, and returns the fields of the answer. An error that the plugin reports is `Unavailable` with its words.
     pub(super) async fn call(&self, method: &str, body: Value) -> Result<Value> {
-        let unreachable = |error| Error::unavailable(format!("connect to the volume plugin at {self}")).caused_by(error);
+        let unreachable = |error| Error::unavailable(format!("connect to {self}")).caused_by(error);
         let connect = async {
             Ok::<_, std::io::Error>(match self {
                 Address::Socket(path) => Connection::Unix(UnixStream::connect(path).await?),
                 Address::Tcp(host) => Connection::Tcp(TcpStream::connect(host).await?),
             })
         };
-        let connection = tokio::time::timeout(CONNECT, connect).await.map_err(|_| {
-            Error::unavailable(format!("the volume plugin at {self} did not accept a connection within {} s", CONNECT.as_secs()))
-        })?;
+        let connection = tokio::time::timeout(CONNECT, connect)
+            .await
+            .map_err(|_| Error::unavailable(format!("{self} did not accept a connection within {} s", CONNECT.as_secs())))?;
         match connection.map_err(unreachable)? {
             Connection::Unix(stream) => self.speak(stream, method, body).await,
             Connection::Tcp(stream) => self.speak(stream, method, body).await,
@@ -109,7 +109,7 @@ impl Address {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let failed = |what: &str| Error::unavailable(format!("{what} the volume plugin at {self}"));
+        let failed = |what: &str| Error::unavailable(format!("{what} {self}"));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed("speak to").caused_by(error))?;
@@ -122,7 +122,7 @@ impl Address {
         let answer = sender.send_request(request).await.map_err(|error| {
             if error.is_incomplete_message() {
                 return Error::unavailable(format!(
-                    "the volume plugin at {self} closed the connection without an answer to {method}; it was stopped, or it could not \
+                    "{self} closed the connection without an answer to {method}; it was stopped, or it could not \
                      find out whether there is such a volume: its log says why"
                 ));
             }

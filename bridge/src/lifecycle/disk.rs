@@ -210,8 +210,8 @@ impl Inner {
 /// Removes everything in the filesystem at `path`, through no link and into no other mount. `lost+found` goes too: users write there,
 /// and e2fsck makes another one.
 ///
-/// Nothing is removed when a file is younger than `destroyed`, in seconds since 1970: this agent was away, and meanwhile another one was
-/// given the disk, whose users' data it is.
+/// `Precondition`, and nothing is removed, when a file is younger than `destroyed`, in seconds since 1970: this agent was away, and meanwhile
+/// another one was given the disk, whose users' data it is. Nor may a task have the disk here then.
 async fn empty(path: &Path, destroyed: Option<u64>) -> Result<()> {
     let path = path.to_owned();
     let work = move || {
@@ -223,11 +223,12 @@ async fn empty(path: &Path, destroyed: Option<u64>) -> Result<()> {
             && let Some(younger) = younger_file(&path, destroyed)
                 .map_err(|error| Error::unavailable(format!("look into {}", path.display())).caused_by(error))?
         {
-            tracing::error!(
-                file = %younger.display(),
-                "a destroyed volume's data was to be removed here, and somebody has written since: nothing is removed"
-            );
-            return Ok(());
+            return Err(Error::precondition(format!(
+                "what a destroyed volume left at {} was to be removed, and {} was written since, by a user whom another agent gave the disk; \
+                 it is left as it is: if it is nobody's, remove it, or give the disk back (DESTROY_DISK)",
+                path.display(),
+                younger.display()
+            )));
         }
         let root = Directory::open(&path)?;
         for name in root.names()? {

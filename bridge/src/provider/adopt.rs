@@ -4,15 +4,19 @@
 //! So a disk is adopted when no agent that is there offers it and this node can attach it, which is the fence's word on the node that
 //! had it; and whoever comes back looks at the same list ([`super::rivals`]).
 //!
+//! Which volumes there are that nobody offers, an operator is told on request.
+//!
 //! The disk is in the ledger before the agent hears of it. Whatever is killed before that, the operator's command is given again; what
 //! was attached for the proof is released as everything is that nobody uses.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hawser_proto::csi;
 use hawser_proto::mesos::v1::resource::{DiskInfo, disk_info};
 use hawser_proto::mesos::v1::{Label, Labels, Resource, value};
 use hawser_volume::{Access, AccessKind, AccessMode, Bytes, Deadline, Error, Result};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -20,7 +24,7 @@ use super::Provider;
 use super::disks::DiskEntry;
 use super::format::Stored;
 use super::resource::{mebibytes, size};
-use super::rivals::{ADOPTED, Rivals};
+use super::rivals::{ADOPTED, Cluster, Rivals};
 use super::session::Session;
 use crate::ledger::Made;
 use crate::lifecycle::Lifecycle;
@@ -36,7 +40,22 @@ const WAITING: usize = 16;
 
 /// Takes operators' words to a provider. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Operator(mpsc::Sender<Adoption>);
+pub struct Operator {
+    words: mpsc::Sender<Adoption>,
+    cluster: Option<Arc<Cluster>>,
+    lifecycle: Lifecycle,
+}
+
+/// A volume that no agent offers: one that outlived its agent, or that tasks use without offers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Unoffered {
+    /// Its id.
+    pub volume: String,
+    /// Its size in bytes; nothing when the driver does not say.
+    pub bytes: Option<u64>,
+    /// The nodes that have it attached, as far as the driver says.
+    pub nodes: Vec<String>,
+}
 
 /// An operator's word that a volume be offered here.
 #[derive(Debug)]
@@ -54,9 +73,29 @@ pub(super) struct Adoptable {
 
 impl Operator {
     /// The operator of a new provider, and where its words arrive.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Adoption>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), receiver)
+    pub(super) fn new(cluster: Option<Arc<Cluster>>, lifecycle: Lifecycle) -> (Self, mpsc::Receiver<Adoption>) {
+        let (words, receiver) = mpsc::channel(WAITING);
+        (Self { words, cluster, lifecycle }, receiver)
+    }
+
+    /// The volumes that no agent offers, by their ids. `Precondition` without a master who could be asked, `Unavailable` when master or
+    /// driver do not answer.
+    pub async fn unoffered(&self) -> Result<Vec<Unoffered>> {
+        // In this order: what is made and offered in between is not listed.
+        let listed = self.lifecycle.driver().list(Deadline::after(LOOK)).await?;
+        let view = self.cluster.as_ref().ok_or_else(no_master)?.view().await?;
+        let is_offered = |id: &str| view.registered.values().any(|agent| agent.disks.contains_key(id));
+        let mut found: Vec<Unoffered> = listed
+            .into_iter()
+            .filter_map(|entry| {
+                let volume = entry.volume.filter(|volume| !is_offered(&volume.volume_id))?;
+                let bytes = u64::try_from(volume.capacity_bytes).ok().filter(|bytes| *bytes > 0);
+                let nodes = entry.status.map(|status| status.published_node_ids).unwrap_or_default();
+                Some(Unoffered { volume: volume.volume_id, bytes, nodes })
+            })
+            .collect();
+        found.sort_unstable_by(|a, b| a.volume.cmp(&b.volume));
+        Ok(found)
     }
 
     /// Has the volume offered by this machine's agent. Success when it is already.
@@ -66,7 +105,7 @@ impl Operator {
     pub async fn adopt(&self, id: &str) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         let ended = || Error::unavailable("the bridge, or its subscription with Mesos' agent, ended meanwhile; ask again");
-        self.0.send(Adoption { id: id.to_owned(), answer }).await.map_err(|_| ended())?;
+        self.words.send(Adoption { id: id.to_owned(), answer }).await.map_err(|_| ended())?;
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(answered) => answered.map_err(|_| ended())?,
             Err(_) => {
@@ -87,9 +126,7 @@ impl Adoption {
 impl Provider {
     /// Looks whether the volume can be offered here, which may take a while.
     pub(super) async fn adoptable(rivals: Option<Rivals>, lifecycle: Lifecycle, id: String) -> Result<Adoptable> {
-        let rivals = rivals.ok_or_else(|| {
-            Error::precondition("whether another agent offers the volume is asked of the master: `bridge.mesos-master` is needed")
-        })?;
+        let rivals = rivals.ok_or_else(no_master)?;
         let driver = lifecycle.driver();
         let found = driver.find(Deadline::after(LOOK), |volume| volume.volume_id == id).await?;
         let volume = found.and_then(|entry| entry.volume);
@@ -146,6 +183,10 @@ impl Session<'_> {
         tracing::warn!(volume = made.id, "an operator has this volume offered by this agent from now on");
         self.tell().await
     }
+}
+
+fn no_master() -> Error {
+    Error::precondition("what other agents offer is asked of the master: `bridge.mesos-master` is needed")
 }
 
 /// As long as nobody has said how it will be used.

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hawser_volume::{Deadline, Error, Result};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Provider;
 use super::state::State;
@@ -21,17 +23,45 @@ pub(super) const ADOPTED: &str = "hawser.dev/adopted";
 /// How long the driver may take to say who has its volumes.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// The master, of whom many may ask at once: a look is a lot to answer in a large cluster, and serves all who asked before it began.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    master: Master,
+    last: Mutex<Option<(Instant, Arc<MasterView>)>>,
+}
+
+impl Cluster {
+    pub(super) fn of(master: Master) -> Self {
+        Self { master, last: Mutex::default() }
+    }
+
+    /// What the master lists now.
+    pub(super) async fn view(&self) -> Result<Arc<MasterView>> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some((begun, view)) = &*last
+            && *begun >= asked
+        {
+            return Ok(Arc::clone(view));
+        }
+        let begun = Instant::now();
+        let view = Arc::new(self.master.view().await?);
+        *last = Some((begun, Arc::clone(&view)));
+        Ok(view)
+    }
+}
+
 /// All other agents, as the master knows them.
 #[derive(Debug, Clone)]
 pub(super) struct Rivals {
-    pub(super) master: Arc<Master>,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) agent: AgentId,
 }
 
 impl Rivals {
-    /// Refuses a disk that another agent offers, or may offer as far as the master can tell.
+    /// Refuses a disk that another agent offers (`Precondition`), or may offer as far as the master can tell (`Unavailable`).
     pub(super) async fn refuse(&self, id: &str) -> Result<()> {
-        let view = self.master.view().await?;
+        let view = self.cluster.view().await?;
         if !view.registered.contains_key(&self.agent) {
             return Err(Error::unavailable(format!("master {} does not list this agent, {}", view.leader, self.agent)));
         }
@@ -69,7 +99,7 @@ fn successor<'a>(view: &'a MasterView, own: &AgentId, id: &'a str, adopted: u64)
 #[derive(Debug)]
 pub(super) struct Around {
     attached: BTreeMap<String, Vec<String>>,
-    others: Option<MasterView>,
+    others: Option<Arc<MasterView>>,
 }
 
 impl Provider {
@@ -83,7 +113,7 @@ impl Provider {
         let (rivals, driver, agent) = (self.rivals(agent), self.lifecycle.driver().clone(), agent.clone());
         let look = async move {
             let others = match rivals {
-                Some(rivals) => Some(rivals.master.view().await?),
+                Some(rivals) => Some(rivals.cluster.view().await?),
                 None => None,
             };
             // Listing all volumes is a lot to ask for of a storage system: only when something depends on it.
@@ -120,7 +150,7 @@ impl Provider {
 
     /// The others than `agent`; nothing without a master who could be asked.
     pub(super) fn rivals(&self, agent: &AgentId) -> Option<Rivals> {
-        Some(Rivals { master: self.master.clone()?, agent: agent.clone() })
+        Some(Rivals { cluster: self.cluster.clone()?, agent: agent.clone() })
     }
 }
 

@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
         let id = state.registration.as_ref().filter(is_known).map(|known| ResourceProviderId { value: known.provider.clone() });
         if state.registration.as_ref().is_some_and(|before| before.agent != agent) {
             // What was begun for another agent is ended for nobody, but it is ended.
-            provider.resume(&state, doing);
+            provider.resume(&agent, &state, doing);
             while let Some((uuid, outcome)) = doing.next().await {
                 finish(&mut state, uuid, outcome)?;
                 state.flush()?;
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
             Registration { agent: agent.clone(), name: name.clone(), provider: caller.id().value.clone(), gone: false };
         tracing::info!(provider = registration.provider, agent = %registration.agent, "Mesos' agent takes this provider");
         state.register(registration)?;
-        provider.resume(&state, doing);
+        provider.resume(&agent, &state, doing);
         let mut session =
             Self { provider, agent, caller, state, version: Uuid::new_v4(), repeats: BTreeMap::new(), next: Vec::new() };
         session.measure().await;
@@ -190,7 +190,9 @@ impl<'a> Session<'a> {
         self.state.flush()?;
         for step in std::mem::take(&mut self.next) {
             match step {
-                Step::Start(uuid, work) => doing.start(uuid, work, &self.provider.lifecycle),
+                Step::Start(uuid, work) => {
+                    doing.start(uuid, work, &self.provider.lifecycle, self.provider.rivals(&self.agent));
+                }
                 Step::Say(uuid) => {
                     if let Some(operation) = self.state.operation(uuid).cloned() {
                         self.say(uuid, &operation).await?;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::config::ProviderConfig;
 use super::resource::{Conversion, check_owner, conversions, described, disk_id, size, source, with_source};
+use super::rivals::Rivals;
 use super::state::{Outcome, State};
 use crate::lifecycle::Lifecycle;
 
@@ -192,10 +193,10 @@ impl State {
 impl Slow {
     /// Does it. As long as it is uncertain whether the storage has done it, it is asked again: a volume that nobody knows of would be
     /// lost, and so would be the one that a disk stands for.
-    pub(super) async fn run(self, lifecycle: &Lifecycle) -> Result<Outcome> {
+    pub(super) async fn run(self, lifecycle: &Lifecycle, rivals: Option<&Rivals>) -> Result<Outcome> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.attempt(lifecycle).await {
+            match self.attempt(lifecycle, rivals).await {
                 Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal) => {
                     tracing::warn!(error = error.chain(), "an operation of Mesos is not done yet; trying again in {pause:?}");
                 }
@@ -206,7 +207,7 @@ impl Slow {
         }
     }
 
-    async fn attempt(&self, lifecycle: &Lifecycle) -> Result<Outcome> {
+    async fn attempt(&self, lifecycle: &Lifecycle, rivals: Option<&Rivals>) -> Result<Outcome> {
         match self {
             Slow::Make(make) => {
                 let Make { name, request, access, source, becomes } = &**make;
@@ -218,6 +219,10 @@ impl Slow {
             }
             Slow::Delete(delete) => {
                 let Delete { id, conversion } = &**delete;
+                // This agent may have been away, for long, since it was asked: the volume may be another one's, with data.
+                if let Some(rivals) = rivals {
+                    rivals.refuse(id).await?;
+                }
                 lifecycle.delete_disk(id, Deadline::after(DELETE)).await?;
                 Ok(Outcome { conversions: vec![conversion.clone()], ..Outcome::default() })
             }

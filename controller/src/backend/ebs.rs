@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hawser_ebs::instance::Room;
+use hawser_ebs::pace::Pace;
 use hawser_ebs::volume::is_volume_id;
 use hawser_ebs::zone::Zone;
 use hawser_ebs::{Account, EbsConfig, Ec2, Outpost, Place, PlaceKeys, label, volume};
@@ -54,6 +55,14 @@ use crate::provision::{
 /// How long a call that only reads may take.
 const READING: Duration = Duration::from_secs(60);
 
+/// How long EC2 takes for what volumes are waited for.
+#[derive(Debug, Default)]
+struct Paces {
+    create: Pace,
+    attach: Pace,
+    detach: Pace,
+}
+
 /// An account in a region as a backend.
 #[derive(Debug)]
 pub struct Ebs {
@@ -64,6 +73,7 @@ pub struct Ebs {
     names: Names,
     changes: Changes,
     memory: Memory,
+    paces: Paces,
     zones: OnceCell<Vec<Zone>>,
     rooms: std::sync::Mutex<BTreeMap<String, Option<Room>>>,
 }
@@ -79,6 +89,7 @@ impl Ebs {
             names: Names::default(),
             changes: Changes::default(),
             memory: Memory::default(),
+            paces: Paces::default(),
             zones: OnceCell::new(),
             rooms: std::sync::Mutex::default(),
         }

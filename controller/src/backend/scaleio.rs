@@ -5,6 +5,7 @@
 //! from. After an answer that was lost the array is looked at, whatever the call was.
 
 mod array;
+mod examine;
 mod listing;
 mod mapping;
 mod place;

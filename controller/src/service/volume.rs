@@ -55,6 +55,7 @@ pub(super) async fn create_volume(
         _ => {}
     }
     // CSI spec, CreateVolumeRequest: "Plugins MUST treat these as if they take precedence over the parameters field."
+    parameters.retain(|key, _| !mutable.keys().any(|other| other.eq_ignore_ascii_case(key)));
     parameters.extend(mutable);
     let mut keys = vec![Key::new("name", format!("{backend_name}/{name}"))];
     if let Some(Source::Volume(id)) = &source {

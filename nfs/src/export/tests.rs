@@ -187,7 +187,7 @@ fn what_is_removed_while_it_is_filled_leaves_its_place() {
         let wanted = at("v", "teams/v");
         let (removing, digest) = (Arc::clone(&other), wanted.name.digest());
         let remove = move || {
-            let find = move |tree: &Tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.unwrap().2.id);
+            let find = move |tree: &Tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.unwrap().id);
             let id = removing.work(soon(), find).unwrap();
             removing.delete_volume(&id, soon()).unwrap();
         };
@@ -313,16 +313,15 @@ fn a_kill_at_any_step_is_finished_by_the_same_call_and_by_its_opposite() {
             if opposite {
                 for shelf in [snapshot.digest()] {
                     if let Some(id) = healthy
-                        .work(soon(), move |tree| Ok(tree.of_digest::<SnapshotRecord>(&shelf)?.map(|found| found.2.id)))
+                        .work(soon(), move |tree| Ok(tree.of_digest::<SnapshotRecord>(&shelf)?.map(|found| found.id)))
                         .unwrap()
                     {
                         after.delete_snapshot(&id, soon()).unwrap();
                     }
                 }
                 let digest = wanted.name.digest();
-                if let Some(id) = healthy
-                    .work(soon(), move |tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.map(|found| found.2.id)))
-                    .unwrap()
+                if let Some(id) =
+                    healthy.work(soon(), move |tree| Ok(tree.of_digest::<VolumeRecord>(&digest)?.map(|found| found.id))).unwrap()
                 {
                     after.detach(&id, None, soon()).unwrap();
                     after.delete_volume(&id, soon()).unwrap();

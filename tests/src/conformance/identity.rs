@@ -33,7 +33,8 @@ async fn it_is_ready(plugin: &Plugin) {
 async fn a_node_has_its_id_and_a_place(plugin: &Plugin) {
     let info = plugin.a().node().node_get_info(csi::NodeGetInfoRequest {}).await.unwrap().into_inner();
     assert_eq!(info.node_id, plugin.a().node_id());
-    assert_eq!(info.max_volumes_per_node == 0, plugin.has(Need::Limited), "no limit is configured");
+    let is_unlimited = plugin.has(Need::Limited) && !plugin.has(Need::Few);
+    assert_eq!(info.max_volumes_per_node == 0, is_unlimited, "no limit is configured");
     let segments = info.accessible_topology.unwrap().segments;
     assert!(segments.contains_key("csi.hawser.dev/local"), "{segments:?}");
 }

@@ -108,5 +108,11 @@ async fn mutable_parameters_take_precedence_when_a_volume_is_made(plugin: &Plugi
     // Which of them is not said by the other is no matter.
     assert_eq!(a.try_create(with_mutable(plugin, "one", key, after)).await.unwrap(), volume);
     assert_eq!(a.try_create(contradicting("fat")).await.unwrap(), volume);
+    // Keys are the same in any case.
+    let shouted = csi::CreateVolumeRequest {
+        parameters: map([(key.to_uppercase().as_str(), before)]),
+        ..with_mutable(plugin, "one", key, after)
+    };
+    assert_eq!(a.try_create(shouted).await.unwrap(), volume);
     a.delete(&volume.volume_id).await.unwrap();
 }

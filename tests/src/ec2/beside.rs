@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 use rustix::process::Pid;
 
-use super::devices::Devices;
-use super::{Ec2, Ec2Settings, ZONES};
+use super::devices::{Devices, serial};
+use super::{Ec2, Ec2Settings, World, ZONES};
+use crate::kernel::Loop;
 use crate::plugin::{NODE_A, NODE_B};
-use crate::rig::Inside;
+use crate::poll::until;
+use crate::rig::{Disk, Inside};
 use crate::storage::{Moment, Storage, runtime};
 use crate::workspace::Workspace;
 
@@ -40,6 +43,16 @@ impl Beside {
     }
 }
 
+impl Beside {
+    /// What there is, as of now. Panics when devices do not come and go with it any more.
+    fn world(&self) -> MutexGuard<'_, World> {
+        assert!(self.devices.iter().all(Devices::is_well), "the devices are not followed any more");
+        let mut world = self.ec2.world();
+        world.settle();
+        world
+    }
+}
+
 impl Storage for Beside {
     fn node_id(&self, name: &str) -> String {
         self.instances[name].clone()
@@ -47,7 +60,11 @@ impl Storage for Beside {
 
     fn yaml(&self, _name: &str) -> String {
         let (address, zone) = (self.ec2.address(), ZONES[0]);
-        format!("    type: ebs\n    region: us-east-1\n    zone: {zone}\n    endpoint: {address}\n    node: {{ zone: {zone} }}\n")
+        // What this one has made it lists at once; what it does not list has gone.
+        format!(
+            "    type: ebs\n    region: us-east-1\n    zone: {zone}\n    endpoint: {address}\n    listed-within-seconds: 1\n    \
+             node: {{ zone: {zone} }}\n"
+        )
     }
 
     fn environment(&self) -> Vec<(&'static str, String)> {
@@ -60,9 +77,22 @@ impl Storage for Beside {
         self.ec2.kill_at(action, moment, process);
     }
 
+    fn devices(&self) -> Vec<Loop> {
+        let settled = || {
+            let world = self.world();
+            let held = world.volumes.values().filter(|volume| !volume.attachments.is_empty());
+            let wanted: BTreeMap<_, _> = held.map(|volume| (serial(&volume.id), u64::from(volume.size) << 30)).collect();
+            let had: BTreeMap<_, _> = world.granted.iter().map(|(volume, _)| (serial(volume), volume)).collect();
+            let disks: Vec<Disk> = Inside.disks().into_iter().filter(|disk| had.contains_key(&disk.serial)).collect();
+            let found = disks.iter().map(|disk| (disk.serial.clone(), disk.bytes)).collect::<BTreeMap<_, _>>();
+            let bound = |disk: Disk| Loop { file: PathBuf::from(had[&disk.serial]), device: disk.device };
+            (found == wanted && disks.len() == wanted.len()).then(|| disks.into_iter().map(bound).collect())
+        };
+        until("the devices to be those of the attachments", settled)
+    }
+
     fn left(&self) -> Vec<String> {
-        assert!(self.devices.iter().all(Devices::is_well), "the devices are not followed any more");
-        let world = self.ec2.world();
+        let world = self.world();
         let mut left: Vec<String> = world.volumes.keys().chain(world.snapshots.keys()).cloned().collect();
         left.extend(world.shown.iter().map(|(volume, instance)| format!("the device of {volume} on {instance}")));
         for noted in fs::read_dir(NOTES).into_iter().flatten().flatten() {

@@ -17,7 +17,7 @@ use crate::storage::{Follow, Following, copy};
 /// The time between two looks when no request comes: a test may change the world itself.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Follows the attachments of one instance, until it is dropped.
+/// Follows the attachments of one instance, until it is dropped: its machine is off then.
 #[derive(Debug)]
 pub struct Devices(Following);
 
@@ -63,6 +63,7 @@ impl Follow for Follower {
                 self.machine.unplug(&self.file(id), &serial(id));
             }
         }
+        self.forget();
     }
 }
 
@@ -94,6 +95,11 @@ impl Follower {
             }
         }
         seen
+    }
+
+    /// Nothing holds its attachments any more: it is off, or about to be.
+    fn forget(&self) {
+        self.state.world.lock().unwrap().shown.retain(|(_, instance)| *instance != self.instance);
     }
 
     /// The volumes that the instance has, with their sizes in GiB, and how many requests had come.
@@ -156,6 +162,6 @@ impl State {
 }
 
 /// The serial number of a volume's device.
-fn serial(id: &str) -> String {
+pub(super) fn serial(id: &str) -> String {
     id.replacen('-', "", 1)
 }

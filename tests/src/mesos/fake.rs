@@ -1,4 +1,5 @@
-//! An agent as a resource provider sees it, which does what a test says: also what no agent of Mesos does.
+//! An agent as a resource provider sees it, which does what a test says: also what no agent of Mesos does. It plays the master as well, as
+//! far as that is asked what all agents offer.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ enum Order {
 #[derive(Debug, Default)]
 struct State {
     id: String,
+    /// A disk that another agent offers, with the id of that one.
+    elsewhere: Option<(String, String)>,
     welcomes: VecDeque<Welcome>,
     /// Calls that no test has looked at yet.
     calls: Vec<Value>,
@@ -78,6 +81,11 @@ impl FakeAgent {
     /// Gives it another id, as after a restart that did not recover it. Its provider's ids are forgotten.
     pub fn rename(&self, id: &str) {
         id.clone_into(&mut self.state().id);
+    }
+
+    /// Has the master list `disk` as one that the agent `other` offers, or as nobody's any more.
+    pub fn offer_elsewhere(&self, disk: Option<(&str, &str)>) {
+        self.state().elsewhere = disk.map(|(disk, other)| (disk.to_owned(), other.to_owned()));
     }
 
     /// How the next SUBSCRIBE is answered.
@@ -148,9 +156,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 /// Serves one connection.
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, work_dir: PathBuf) {
     while let Some((head, body)) = request(&mut stream).await {
-        let call: Value = serde_json::from_slice(&body).unwrap();
+        let call: Value = if body.is_empty() { json!({"type": "registry"}) } else { serde_json::from_slice(&body).unwrap() };
         if !head.starts_with("post /slave(1)/api/v1/resource_provider ") {
-            let answer = about(&call, &lock(&state).id, &work_dir).to_string();
+            let answer = about(&call, &lock(&state), &work_dir).to_string();
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
             if stream.write_all([head, answer].concat().as_bytes()).await.is_err() {
                 return;
@@ -191,9 +199,19 @@ async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
-/// What the operator API says.
-fn about(call: &Value, id: &str, work_dir: &Path) -> Value {
+/// What the operator APIs of agent and master say.
+fn about(call: &Value, state: &State, work_dir: &Path) -> Value {
+    let id = &state.id;
+    let listed = |id: &str, resources: Value| json!({"agent_info": {"id": {"value": id}, "hostname": "localhost"}, "active": true, "total_resources": resources});
     match call["type"].as_str().unwrap() {
+        "GET_MASTER" => json!({"get_master": {"master_info": {"id": "M"}, "elected_time": 1.0}}),
+        "registry" => json!({"master": {"info": {"id": "M"}}}),
+        "GET_AGENTS" => {
+            let disk = |disk: &str| json!([{"name": "disk", "type": "SCALAR", "disk": {"source": {"type": "RAW", "id": disk}}}]);
+            let other = state.elsewhere.as_ref().map(|(disk_id, other)| listed(other, disk(disk_id)));
+            let all: Vec<Value> = [listed(id, json!([]))].into_iter().chain(other).collect();
+            json!({"get_agents": {"agents": all}})
+        }
         "GET_AGENT" => json!({"get_agent": {"agent_info": {"id": {"value": id}, "hostname": "localhost"}}}),
         "GET_FLAGS" => json!({"get_flags": {"flags": [{"name": "work_dir", "value": work_dir}]}}),
         "GET_TASKS" => json!({"get_tasks": {}}),

@@ -80,7 +80,7 @@ impl Co<'_> {
             }
             Action::Attach { volume, node, access } => {
                 let message = csi::ControllerPublishVolumeRequest {
-                    node_id: node.word().to_owned(),
+                    node_id: self.names.node(node).to_owned(),
                     ..client.attach_request(&self.volume(volume), &self.form().usage(access))
                 };
                 let answer = client.controller().controller_publish_volume(self.request(message)).await?;
@@ -89,7 +89,7 @@ impl Co<'_> {
             Action::Detach { volume, node } => {
                 let message = csi::ControllerUnpublishVolumeRequest {
                     volume_id: self.volume(volume).volume_id,
-                    node_id: node.map(|node| node.word().to_owned()).unwrap_or_default(),
+                    node_id: node.map(|node| self.names.node(node).to_owned()).unwrap_or_default(),
                     ..Default::default()
                 };
                 nothing(client.controller().controller_unpublish_volume(self.request(message)).await)

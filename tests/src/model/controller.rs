@@ -76,7 +76,7 @@ impl State {
     pub(super) fn attach(&self, object: Object<VolumeName>, node: Node, access: Access) -> Vec<Outcome> {
         let (key, way) = (self.volume_key(object), self.form.way(access));
         let mut wrong = Vec::new();
-        if !way.supported {
+        if !way.supported || !way.can_be_attached {
             wrong.push(Code::InvalidArgument);
         }
         let Some(volume) = self.volumes.get(&key) else {
@@ -84,7 +84,8 @@ impl State {
             return self.refused(&wrong);
         };
         if let Some(attachment) = volume.attachments.get(&node) {
-            if attachment.access == access {
+            // Where nobody notes what a volume was given for, any use that it can be given for is the same.
+            if attachment.access == access || wrong.is_empty() && !self.form.has(Need::Granted) {
                 return self.done(Reply::Context(key, attachment.epoch));
             }
             wrong.push(Code::AlreadyExists);

@@ -7,11 +7,12 @@ use crate::MIB;
 use crate::conformance::{BACKENDS, Backend, Need};
 use crate::ground::Ground;
 use crate::kernel::may_grow_ext4;
+use crate::settings::Kind;
 use crate::usage::Usage;
 
-/// The filesystems, each with the sizes of its volumes in MiB. btrfs grows while it is mounted on every machine, and is
-/// quicker to make than xfs, whose log alone has 64 MiB.
-const FILESYSTEMS: [(&str, [i64; 2]); 2] = [("ext4", [16, 32]), ("btrfs", [128, 256])];
+/// The filesystems, each with the least size of its volumes in MiB; the other size is twice that. btrfs grows while it is mounted on
+/// every machine, and is quicker to make than xfs, whose log alone has 64 MiB.
+const FILESYSTEMS: [(&str, i64); 2] = [("ext4", 16), ("btrfs", 128)];
 
 /// What a run is played on.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +20,7 @@ pub struct Form {
     /// How the plugin is run.
     pub backend: &'static Backend,
     filesystem: &'static str,
-    sizes: [i64; 2],
+    small: i64,
     may_grow_ext4: bool,
 }
 
@@ -38,6 +39,8 @@ pub struct Way {
     pub has_many_targets: bool,
     /// Whether the backend has it.
     pub supported: bool,
+    /// Whether it can be attached as that asks for, if the backend has it.
+    pub can_be_attached: bool,
 }
 
 impl Form {
@@ -45,13 +48,16 @@ impl Form {
     pub fn all() -> Vec<Self> {
         let may_grow_ext4 = may_grow_ext4();
         let of = |backend: &'static Backend| {
-            let several = backend.has.contains(&Need::Format) && backend.has.contains(&Need::Moment);
+            // In a node of the rig everything takes its time, and what a backend has to do with a filesystem is the same for each.
+            let several =
+                backend.kind == Kind::Image && backend.has.contains(&Need::Format) && backend.has.contains(&Need::Moment);
             let filesystems = FILESYSTEMS.into_iter().filter(move |(name, _)| several || *name == "ext4");
-            filesystems.map(move |(filesystem, sizes)| Self { backend, filesystem, sizes, may_grow_ext4 })
+            filesystems.map(move |(filesystem, mebibytes)| {
+                let small = backend.kind.sizes().fit(mebibytes * MIB);
+                Self { backend, filesystem, small, may_grow_ext4 }
+            })
         };
-        // The model believes that a node takes nothing that it was not given, and that nothing is taken from a node that uses it.
-        let is_modelled = |backend: &&Backend| [Need::Granted, Need::Guarded].iter().all(|need| backend.has.contains(need));
-        BACKENDS.iter().filter(is_modelled).flat_map(of).collect()
+        BACKENDS.iter().flat_map(of).collect()
     }
 
     /// The form of this name.
@@ -81,9 +87,9 @@ impl Form {
 
     /// A size in bytes.
     pub fn bytes(&self, size: Size) -> i64 {
-        MIB * match size {
-            Size::Small => self.sizes[0],
-            Size::Large => self.sizes[1],
+        match size {
+            Size::Small => self.small,
+            Size::Large => 2 * self.small,
         }
     }
 
@@ -123,8 +129,11 @@ impl Form {
             has_many_targets: matches!(access, Access::Writers | Access::Readers | Access::Sharers),
             supported: match access {
                 Access::Sharers => self.has(Need::Shared),
+                Access::Readers => self.has(Need::Readers) && (!block || self.has(Need::Device)),
                 _ => !block || self.has(Need::Device),
             },
+            // ControllerPublishVolume alone is told of `readonly`.
+            can_be_attached: access != Access::Reader || self.has(Need::ReadOnly),
         }
     }
 }

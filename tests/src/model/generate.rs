@@ -175,6 +175,9 @@ impl State {
     /// Whether an action succeeds and changes something. Staging what has data is useful also where it is refused: the data must
     /// survive that.
     fn is_useful(&self, node: Node, action: &Action) -> bool {
+        if !self.is_in_order(node, action) {
+            return false;
+        }
         if let Action::Stage { volume, .. } = action
             && let Some(volume) = self.volumes.get(&self.volume_key(*volume))
             && volume.data != Data::Blank
@@ -235,9 +238,12 @@ fn expected(state: State, operation: &Operation) -> State {
         Disturbance::Beside(node, other) | Disturbance::BesideAt(_, node, other) => Some((node, other)),
         _ => None,
     };
+    let one = (operation.node, operation.action);
+    let other = other.filter(|other| state.are_in_order(one, *other));
+    let one = state.is_in_order(one.0, &one.1).then_some(one);
     let mut after = state;
     after.send();
-    for (node, action) in [(operation.node, operation.action)].into_iter().chain(other) {
+    for (node, action) in one.into_iter().chain(other) {
         after = after.outcomes(node, &action).into_iter().next().map_or(after, |outcome| outcome.state);
     }
     after.settle();

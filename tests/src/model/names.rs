@@ -7,9 +7,11 @@ use std::path::Path;
 use hawser_proto::csi;
 
 use super::form::Form;
+use super::operation::Node;
 use super::state::{Answer, Key, Reply, SnapshotKey, VolumeKey};
 use super::view::{Lines, snapshot_line, volume_line};
 use crate::client::Context;
+use crate::settings::Kind;
 
 /// What a call really answered.
 #[derive(Debug, Clone)]
@@ -46,8 +48,10 @@ pub enum End {
 }
 
 /// What is remembered of answers.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Names {
+    kind: Kind,
+    nodes: BTreeMap<Node, String>,
     volumes: BTreeMap<VolumeKey, csi::Volume>,
     snapshots: BTreeMap<SnapshotKey, csi::Snapshot>,
     contexts: BTreeMap<(VolumeKey, u32), Context>,
@@ -67,17 +71,26 @@ impl fmt::Display for End {
 }
 
 impl Names {
+    /// Those of a plugin with such volumes, whose nodes have these ids.
+    pub fn new(kind: Kind, nodes: BTreeMap<Node, String>) -> Self {
+        Self { kind, nodes, volumes: BTreeMap::new(), snapshots: BTreeMap::new(), contexts: BTreeMap::new() }
+    }
+
+    /// The id of a node.
+    pub fn node(&self, node: Node) -> &str {
+        &self.nodes[&node]
+    }
+
     /// The volume as its creation answered; for one that was never made, one with an id that could be.
     pub fn volume(&self, key: VolumeKey) -> csi::Volume {
-        self.volumes
-            .get(&key)
-            .cloned()
-            .unwrap_or_else(|| csi::Volume { volume_id: imagined(key.name as u8), ..Default::default() })
+        let imagined = || csi::Volume { volume_id: imagined(self.kind, "vol", key.name as u8), ..Default::default() };
+        self.volumes.get(&key).cloned().unwrap_or_else(imagined)
     }
 
     /// The id of a snapshot.
     pub fn snapshot(&self, key: SnapshotKey) -> String {
-        self.snapshots.get(&key).map_or_else(|| imagined(key.name as u8), |snapshot| snapshot.snapshot_id.clone())
+        let imagined = || imagined(self.kind, "snap", key.name as u8);
+        self.snapshots.get(&key).map_or_else(imagined, |snapshot| snapshot.snapshot_id.clone())
     }
 
     /// The publish context of an attachment; empty if there was none.
@@ -95,12 +108,13 @@ impl Names {
         label(&self.snapshots, id, |snapshot| &snapshot.snapshot_id)
     }
 
-    /// The volume that lies at `path`: the local backend's directories are called as the first part of the id, which volumes of one
-    /// name share.
+    /// The volume that lies at `path`. Directories of pools are called as the first part of the id, which volumes of one name share; a
+    /// device that was given has the whole id.
     pub fn volume_at(&self, path: &Path) -> Option<VolumeKey> {
         let lies_there = |volume: &csi::Volume| {
-            let native = volume.volume_id.split(':').nth(1).and_then(|native| native.split('-').next());
-            native.is_some_and(|native| path.components().any(|component| component.as_os_str() == native))
+            let Some((_, native)) = volume.volume_id.split_once(':') else { return false };
+            let called = if self.kind == Kind::Ebs { Some(native) } else { native.split('-').next() };
+            called.is_some_and(|called| path.components().any(|component| component.as_os_str() == called))
         };
         self.volumes.iter().rev().find(|(_, volume)| lies_there(volume)).map(|(key, _)| *key)
     }
@@ -150,7 +164,11 @@ impl Names {
         let line = |entry: &csi::list_volumes_response::Entry| {
             let volume = entry.volume.clone().unwrap_or_default();
             let status = entry.status.clone().unwrap_or_default();
-            let mut nodes = status.published_node_ids;
+            let word = |id: String| match self.nodes.iter().find(|(_, known)| **known == id) {
+                Some((node, _)) => node.word().to_owned(),
+                None => id,
+            };
+            let mut nodes: Vec<String> = status.published_node_ids.into_iter().map(word).collect();
             nodes.sort_unstable();
             let origin = volume.content_source.and_then(|source| source.r#type).map(|source| match source {
                 Type::Snapshot(snapshot) => self.of_snapshot(&snapshot.snapshot_id),
@@ -182,9 +200,14 @@ impl Names {
     }
 }
 
-/// An id as the local backend gives them, of something that it never made.
-fn imagined(number: u8) -> String {
-    format!("local:{:032x}-{number:08x}", 0xdead_0000 + u64::from(number))
+/// An id as a backend gives them, of something that it never made; `what` it is where ids say it.
+fn imagined(kind: Kind, what: &str, number: u8) -> String {
+    let digits = 0xdead_0000 + u64::from(number);
+    match kind {
+        Kind::Ebs => format!("local:{what}-{digits:017x}"),
+        Kind::ScaleIo => format!("local:{digits:016x}-{number:016x}"),
+        Kind::Image | Kind::Directory | Kind::Nfs => format!("local:{digits:032x}-{number:08x}"),
+    }
 }
 
 fn label<K: fmt::Display, T>(known: &BTreeMap<K, T>, id: &str, id_of: impl Fn(&T) -> &String) -> String {

@@ -15,7 +15,8 @@ impl State {
         let may_write = attachment.is_some_and(|attachment| !self.form.way(attachment.access).attached_read_only);
         let read_only = way.reads || !may_write;
         let mut wrong = Vec::new();
-        if attachment.is_none_or(|attachment| self.context_of(volume, node, late).is_some_and(|of| of != attachment.epoch)) {
+        let is_granted = |epoch: u32| self.context_of(volume, node, late).is_none_or(|of| of == epoch);
+        if self.form.has(Need::Granted) && attachment.is_none_or(|attachment| !is_granted(attachment.epoch)) {
             wrong.push(Code::FailedPrecondition);
         }
         if let Some(staged) = volume.place(node).staged {
@@ -153,7 +154,8 @@ impl State {
                 place.held = false;
             });
         });
-        let shared = volume.is_held_beside(node);
+        // Only nodes that may have a volume at one time know of each other.
+        let shared = self.form.has(Need::Granted) && volume.is_held_beside(node);
         let others = volume.places.iter().any(|(other, place)| *other != node && place.mounts().next().is_some());
         let published = !volume.place(node).pods.is_empty();
         if !published && (!others || shared) {

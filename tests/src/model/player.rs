@@ -19,7 +19,7 @@ use super::state::{Answer, State};
 use super::tally::Tally;
 use super::view::{Lines, difference};
 use crate::client::Client;
-use crate::content::{pattern, write};
+use crate::content::{pattern, write, write_out};
 use crate::faults::{Fault, Faults};
 use crate::plugin::Plugin;
 
@@ -96,7 +96,8 @@ impl<'a> Player<'a> {
                 }
             }
         }
-        let belief = Belief { state: State::new(form), names: Names::default() };
+        let ids = Node::ALL.iter().map(|node| (*node, plugin.node_id(node.word()))).collect();
+        let belief = Belief { state: State::new(form), names: Names::new(form.backend.kind, ids) };
         Self { plugin, tally, clients, likely: vec![belief] }
     }
 
@@ -120,7 +121,7 @@ impl<'a> Player<'a> {
             return Err(self.wrong_answer(&calls));
         }
         // The other process is asked: both must know the same.
-        let sight = Sight::take(self.co(None), &self.clients[&operation.node.other()], self.plugin.root()).await;
+        let sight = Sight::take(self.co(None), &self.clients[&operation.node.other()], self.plugin.devices()).await;
         let sight = sight.map_err(|status| format!("looking at what there is: {status}"))?;
         let (mut likely, mut differences) = (Vec::new(), Vec::new());
         for belief in explained {
@@ -175,7 +176,42 @@ impl<'a> Player<'a> {
         Co { workspace: self.plugin.workspace(), state, names, patience }
     }
 
+    /// What becomes of an operation in the hands of a CO that keeps the order where it has to: nothing, if it cannot be sure of it.
+    fn in_order(&self, node: Node, action: &Action, disturbance: Disturbance) -> Option<Disturbance> {
+        let beside = match disturbance {
+            Disturbance::Beside(beside, other) | Disturbance::BesideAt(_, beside, other) => Some((beside, other)),
+            Disturbance::Twice => Some((node, *action)),
+            Disturbance::TwiceByBoth => Some((node.other(), *action)),
+            _ => None,
+        };
+        let all = |is: &dyn Fn(&State) -> bool| self.likely.iter().all(|belief| is(&belief.state));
+        let is_alone = beside.is_some_and(|beside| !all(&|state| state.are_in_order((node, *action), beside)));
+        all(&|state| state.is_in_order(node, action)).then_some(if is_alone { Disturbance::None } else { disturbance })
+    }
+
+    /// Has what tasks have written to volumes that are about to be cut written out, where nobody else does.
+    async fn write_out(&self, actions: &[Option<Action>]) -> Result<(), String> {
+        let workspace = self.plugin.workspace();
+        let state = self.state();
+        for key in actions.iter().flatten().filter_map(|action| state.cut_by(action)) {
+            let places = state.volumes.get(&key).into_iter().flat_map(|volume| &volume.places);
+            let pods = places.flat_map(|(node, place)| place.pods.keys().map(|pod| target(workspace, *node, *pod, key.name)));
+            let paths: Vec<_> = pods.collect();
+            let written = tokio::task::spawn_blocking(move || paths.iter().try_for_each(|path| write_out(path)));
+            written.await.unwrap().map_err(|error| format!("cannot write out {key}: {error}"))?;
+        }
+        Ok(())
+    }
+
     async fn perform(&mut self, node: Node, action: &Action, disturbance: Disturbance) -> Result<Calls, String> {
+        let Some(disturbance) = self.in_order(node, action, disturbance) else {
+            return Ok(Calls { sent: Vec::new(), at_once: false });
+        };
+        let other = match disturbance {
+            Disturbance::Beside(_, other) | Disturbance::BesideAt(_, _, other) => Some(other),
+            _ => None,
+        };
+        self.write_out(&[Some(*action), other]).await?;
         let one = |end| vec![Sent { node, action: *action, end: Some(end) }];
         let client = self.clients[&node].clone();
         let sent = match (action, disturbance) {

@@ -13,7 +13,7 @@ use super::operation::{Filter, Node, Page, Pod, VolumeName};
 use super::view::{Lines, NOTHING, content_line, device_line, mount_words, pattern_words, published_line, staged_line};
 use crate::client::Client;
 use crate::content::{Found, look};
-use crate::kernel::{Loop, Mount, loops_below, mounts_below};
+use crate::kernel::{Loop, Mount, mounts_below};
 
 /// How many bytes a task writes: more than fits into a filesystem's smallest corner, little enough to be compared at each step.
 pub const LENGTH: usize = 16 << 10;
@@ -48,8 +48,8 @@ struct Place {
 }
 
 impl Sight {
-    /// Looks. The process behind `client` answers for both.
-    pub async fn take(co: Co<'_>, client: &Client, root: &Path) -> Result<Self, Status> {
+    /// Looks. The process behind `client` answers for both; `devices` are those of the volumes, each with what it is bound to.
+    pub async fn take(co: Co<'_>, client: &Client, devices: Vec<Loop>) -> Result<Self, Status> {
         let volumes = co.volumes(client, Page::All).await?;
         let mut asked = Vec::with_capacity(volumes.len());
         for volume in volumes.iter().filter_map(|entry| entry.volume.as_ref()) {
@@ -57,9 +57,9 @@ impl Sight {
             asked.push(entry(client.controller().controller_get_volume(request).await?.into_inner()));
         }
         let snapshots = co.snapshots(client, Filter::All, Page::All).await?;
-        let (workspace, root) = (co.workspace.to_owned(), root.to_owned());
+        let workspace = co.workspace.to_owned();
         // A filesystem that hangs must not hang the test.
-        let here = tokio::task::spawn_blocking(move || Here::look(&workspace, &root)).await;
+        let here = tokio::task::spawn_blocking(move || Here::look(&workspace, devices)).await;
         Ok(Self { volumes, asked, snapshots, here: here.map_err(|error| Status::internal(format!("looking: {error}")))? })
     }
 
@@ -110,9 +110,9 @@ impl Sight {
 }
 
 impl Here {
-    fn look(workspace: &Path, root: &Path) -> Self {
+    fn look(workspace: &Path, devices: Vec<Loop>) -> Self {
         let mounts = mounts_below(workspace);
-        let devices = loops_below(root).into_iter().map(|bound| {
+        let devices = devices.into_iter().map(|bound| {
             let attribute = |name: &str| {
                 let path = Path::new("/sys/block").join(bound.device.file_name().unwrap()).join(name);
                 fs::read_to_string(path).unwrap_or_default().trim().parse::<i64>().unwrap_or(-1)

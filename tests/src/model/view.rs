@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::operation::{Node, Pod, VolumeName};
-use super::state::{Data, Mount, Opened, Origin, Snapshot, SnapshotKey, State, Volume, VolumeKey};
+use super::state::{Data, Device, Mount, Opened, Origin, Snapshot, SnapshotKey, State, Volume, VolumeKey};
 use crate::conformance::Need;
+use crate::ground::Ground;
 
 /// What there is, and how it is.
 pub type Lines = BTreeMap<String, String>;
@@ -78,6 +79,16 @@ impl State {
         snapshot_line(&key.to_string(), &snapshot.of.to_string(), snapshot.size.word())
     }
 
+    /// The device of a volume. One that the driver makes is there while a node holds the volume, with the size that was last looked
+    /// at; one that the storage system gives is there while a node has been given it, as the volume is.
+    fn device_of(&self, volume: &Volume) -> Option<Device> {
+        let given = || Device { size: volume.size, read_only: false };
+        match self.form.backend.ground {
+            Ground::Devices => (!volume.attachments.is_empty()).then(given),
+            _ => volume.device.filter(|_| self.form.has(Need::Device)),
+        }
+    }
+
     /// Everything that must be seen, and nothing else may be.
     pub fn lines(&self) -> Lines {
         let mut lines = Lines::new();
@@ -86,7 +97,7 @@ impl State {
         }
         for (key, volume) in &self.volumes {
             lines.extend([self.volume_line(*key, volume)]);
-            if let Some(device) = volume.device.filter(|_| self.form.has(Need::Device)) {
+            if let Some(device) = self.device_of(volume) {
                 lines.extend([device_line(&key.to_string(), device.size.word(), device.read_only)]);
             }
             for (node, place) in &volume.places {

@@ -8,6 +8,8 @@ mod inside;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use inside::Disk;
+
 use super::{Machine, Node};
 
 /// What EC2 says of its volumes.

@@ -1,6 +1,6 @@
 //! A simulated array for one plugin, on the machine that both run on: its nodes are SDCs that are one machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,7 +10,9 @@ use rustix::process::Pid;
 
 use super::devices::{Devices, Store};
 use super::{ScaleIo, ScaleIoSettings, USER};
+use crate::kernel::Loop;
 use crate::plugin::{NODE_A, NODE_B};
+use crate::poll::until;
 use crate::rig::{Inside, Sdc};
 use crate::storage::{Moment, Storage, runtime};
 use crate::workspace::Workspace;
@@ -72,6 +74,21 @@ impl Storage for Beside {
 
     fn kill_at(&self, action: &'static str, moment: Moment, process: Pid) {
         self.array.kill_at(action, moment, process);
+    }
+
+    /// Their sizes are not compared: a disk has a new one when the SDC is told to look.
+    fn devices(&self) -> Vec<Loop> {
+        let settled = || {
+            let world = self.array.world();
+            let system = &world.settings.system;
+            let held = world.volumes.values().filter(|volume| !volume.mapped.is_empty());
+            let wanted: BTreeSet<String> = held.map(|volume| format!("{system}-{}", volume.id)).collect();
+            let disks = Inside.disks_of_sdc().into_iter().filter(|disk| disk.file.to_string_lossy().starts_with(system.as_str()));
+            let disks: Vec<Loop> = disks.collect();
+            let found: BTreeSet<String> = disks.iter().map(|disk| disk.file.to_string_lossy().into_owned()).collect();
+            (found == wanted).then_some(disks)
+        };
+        until("the disks to be those of the mappings", settled)
     }
 
     fn left(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Instances of a simulated EC2 whose volumes are real devices, each with a whole plugin.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,24 @@ pub struct Machine {
     pub plugin: Plugin,
     pub devices: Devices,
     pub node: Arc<Node>,
+    /// The id of the instance.
+    pub instance: String,
+    /// What its plugins have in their configuration.
+    pub config: String,
     _metadata: Imds,
+}
+
+impl Machine {
+    /// A command that runs the program there, with what it may do in EC2.
+    pub fn command(&self) -> Command {
+        command(&self.node)
+    }
+}
+
+fn command(node: &Node) -> Command {
+    let mut command = node.command(hawser());
+    command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command
 }
 
 impl Cloud {
@@ -51,10 +69,8 @@ impl Cloud {
                 ec2.address(),
                 metadata.address()
             );
-            let mut command = node.command(hawser());
-            command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
-            let plugin = Plugin::serve_as(&node, command, "all", &instance, &config).await;
-            machines.push(Machine { plugin, devices, node, _metadata: metadata });
+            let plugin = Plugin::serve_as(&node, command(&node), "all", &instance, &config).await;
+            machines.push(Machine { plugin, devices, node, instance, config, _metadata: metadata });
         }
         Self { machines, ec2, rig }
     }

@@ -8,6 +8,7 @@ mod crash;
 mod life;
 mod lost;
 mod metadata;
+mod takeover;
 mod whole;
 mod world;
 mod wrong;

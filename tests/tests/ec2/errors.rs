@@ -42,7 +42,19 @@ async fn each_mistake_has_its_code_and_says_how_to_mend_it() {
         refused(denied, Code::InvalidArgument, &["denied-key", "kms:CreateGrant"]),
     );
     let zone = client.try_create(request("b", "us-east-1z", &[])).await;
-    note("unknown zone", Code::InvalidArgument, refused(zone, Code::InvalidArgument, &["us-east-1z"]));
+    let words = ["accessibility_requirements", "us-east-1z", "does not exist"];
+    note("unknown zone", Code::InvalidArgument, refused(zone, Code::InvalidArgument, &words));
+    // Whoever names it, alone or against what a node could reach.
+    let bad = [("availabilityZone", "us-east-1z")];
+    let anywhere = csi::CreateVolumeRequest { accessibility_requirements: None, ..request("b", ZONES[0], &bad) };
+    for request in [anywhere, request("b", ZONES[0], &bad)] {
+        let words = ["\"availabilityZone\"", "us-east-1z", "does not exist"];
+        refused(client.try_create(request).await, Code::InvalidArgument, &words);
+    }
+    let lost = Controller::start(&ec2, place.path(), "lost", &format!("{quick}    zone: us-east-1z\n")).await;
+    let anywhere = csi::CreateVolumeRequest { accessibility_requirements: None, ..request("b", ZONES[0], &[]) };
+    let nowhere = lost.client("i-0123456789abcdef0").try_create(anywhere).await;
+    refused(nowhere, Code::InvalidArgument, &["\"zone\" in the configuration", "us-east-1z", "does not exist"]);
     ec2.world().full.insert(ZONES[1].to_owned());
     let full = client.try_create(request("c", ZONES[1], &[])).await;
     note("no room in the zone", Code::ResourceExhausted, refused(full, Code::ResourceExhausted, &["InsufficientVolumeCapacity"]));

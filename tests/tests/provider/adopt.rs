@@ -18,10 +18,19 @@ fn command(cluster: &Cluster, agent: usize, volume: &str) -> Command {
     command
 }
 
-/// The same, given; what the operator is told when it is refused.
+/// Gives it; what the operator is told when it is refused.
 async fn adopt(cluster: &Cluster, agent: usize, volume: &str) -> Result<(), String> {
     let output = Output::of(command(cluster, agent, volume)).await;
     if output.status.success() { Ok(()) } else { Err(output.stderr) }
+}
+
+/// What the second agent's bridge tells an operator of the volumes that nobody offers.
+async fn unoffered(cluster: &Cluster) -> Value {
+    let mut command = Command::new(hawser());
+    command.args(["mesos", "unoffered", "--output", "json", "--config"]).arg(cluster.place(1, "config.yaml"));
+    let output = Output::of(command).await;
+    assert!(output.status.success(), "{}", output.stderr);
+    serde_json::from_str(&output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +57,7 @@ async fn a_disk_of_an_agent_that_is_gone_is_offered_by_another_one_with_its_data
     assert!(refused.contains(&format!("agent {first} offers volume {disk}")), "{refused}");
     let refused = adopt(&cluster, 1, "local:none").await.unwrap_err();
     assert!(refused.contains("lists no volume local:none"), "{refused}");
+    assert_eq!(unoffered(&cluster).await, json!([]));
     let letter = until("the letter", || cluster.mounted(0).iter().map(|point| point.join("letter")).find(|path| path.exists()));
     until("its words", || (std::fs::read_to_string(&letter).unwrap() == "hello\n").then_some(()));
 
@@ -55,6 +65,8 @@ async fn a_disk_of_an_agent_that_is_gone_is_offered_by_another_one_with_its_data
     cluster.lose_machine(0);
     assert!(adopt(&cluster, 1, &disk).await.is_err());
     cluster.mesos().mark_agent_gone(&first).await;
+    let left = unoffered(&cluster).await;
+    assert_eq!((left[0]["volume"].as_str(), left[0]["bytes"].as_u64()), (Some(&*disk), Some(64 << 20)), "{left}");
     // Killed at whichever step, the command is given again.
     let mut lost = command(&cluster, 1, &disk).spawn().unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(30)).await;
@@ -63,6 +75,7 @@ async fn a_disk_of_an_agent_that_is_gone_is_offered_by_another_one_with_its_data
     cluster.start_bridge(1).await;
     until_async("the adoption", async || adopt(&cluster, 1, &disk).await.ok()).await;
     adopt(&cluster, 1, &disk).await.expect("it is offered already");
+    assert_eq!(unoffered(&cluster).await, json!([]));
 
     let (offer, found) = framework.disk_offer_of(&second, |resource| is_disk(&disk)(resource)).await;
     assert_eq!((&disk_of(&found).unwrap()["type"], &found["scalar"]["value"]), (&json!("RAW"), &json!(64.0)));

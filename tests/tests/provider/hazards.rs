@@ -34,9 +34,10 @@ impl Stage {
     pub(super) async fn start_with(capacity: &str, every: &str) -> Self {
         let (ground, workspace) = (Footing::of(Ground::Xfs), Workspace::new());
         let agent = FakeAgent::start("A-S0", workspace.path()).await;
-        let address = format!("mesos-agent: {}", agent.url());
+        let (address, master) = (format!("mesos-agent: {}", agent.url()), format!("mesos-master: {}", agent.url()));
         let keys = [
             address.as_str(),
+            &master,
             "grace: 1s",
             &format!("reconcile-every: {every}"),
             "provider:",
@@ -220,6 +221,58 @@ async fn an_operation_is_done_once_and_said_until_it_is_acknowledged() {
     let before = stage.agent.subscriptions();
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(stage.agent.subscriptions(), before);
+    stage.finish();
+}
+
+/// An agent that was cut off has its disks on record, when an operator has given them to another agent long ago.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_agent_was_given_meanwhile_is_neither_emptied_nor_deleted() {
+    // The look at others, by which it gives the disk up, comes too late here.
+    let stage = Stage::start_with("1GiB", "600s").await;
+    let (_, state) = stage.subscribed().await;
+    let make = json!({"type": "CREATE_DISK", "id": {"value": "make"},
+        "create_disk": {"source": allocated(&state["resources"][0], 64.0), "target_type": "MOUNT"}});
+    let made = stage.apply(1, &state, &make).await;
+    stage.acknowledge(1, &made);
+    let disk = made["converted_resources"][0].clone();
+    let id = disk["disk"]["source"]["id"].as_str().unwrap().to_owned();
+    let mut volume = disk.clone();
+    volume["disk"]["persistence"] = json!({"id": "letters"});
+    volume["disk"]["volume"] = json!({"container_path": "data", "mode": "RW"});
+    let create = json!({"type": "CREATE", "create": {"volumes": [volume]}});
+    let destroy = json!({"type": "DESTROY", "destroy": {"volumes": [volume]}});
+    let mut number = 2;
+    let mut done = async |info: &Value| {
+        let status = stage.apply(number, &state, info).await;
+        stage.acknowledge(number, &status);
+        number += 1;
+        status
+    };
+
+    // The disk is used, and its volume destroyed. Then somebody else writes.
+    assert_eq!(done(&create).await["state"], "OPERATION_FINISHED");
+    assert_eq!(stage.publish(0, &[&volume]).await, "OK");
+    assert_eq!(done(&destroy).await["state"], "OPERATION_FINISHED");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let shown = mounts_below(&stage.bridges.workspace().path().join(BRIDGE).join("mounts/disks"));
+    let letter = shown[0].point.join("letter");
+    fs::write(&letter, "of another agent's user").unwrap();
+    assert_eq!(done(&create).await["state"], "OPERATION_FINISHED");
+    assert_eq!(stage.publish(1, &[&volume]).await, "FAILED", "a task would write into another one's data");
+    assert_eq!(fs::read_to_string(&letter).unwrap(), "of another agent's user");
+    assert!(stage.bridges.said(BRIDGE).contains("letter was written since"), "{}", stage.bridges.said(BRIDGE));
+
+    // And it is not deleted as long as that agent offers it.
+    assert_eq!(done(&destroy).await["state"], "OPERATION_FINISHED");
+    let delete = json!({"type": "DESTROY_DISK", "destroy_disk": {"source": disk}});
+    stage.agent.offer_elsewhere(Some((&id, "A-S9")));
+    let refused = done(&delete).await;
+    assert_eq!(refused["state"], "OPERATION_FAILED", "{refused:#}");
+    assert!(refused["message"].as_str().unwrap().contains("agent A-S9 offers volume"), "{refused:#}");
+    assert_eq!(fs::read_to_string(&letter).unwrap(), "of another agent's user");
+    stage.agent.offer_elsewhere(None);
+    assert_eq!(done(&delete).await["state"], "OPERATION_FINISHED");
+    assert!(stage.bridges.volumes().is_empty());
     stage.finish();
 }
 

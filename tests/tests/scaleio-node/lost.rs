@@ -93,3 +93,24 @@ async fn a_mount_whose_device_is_gone_is_reported_and_leaves_the_node() {
         world.unmap(&volume);
     }
 }
+
+/// Whose a disk is, is asked when it is looked for and when it has been opened; here the array takes it away after one of the answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_goes_while_it_is_asked_for_is_not_there() {
+    let world = World::new().await;
+    let drv_cfg = "/opt/emc/scaleio/sdc/bin/drv_cfg";
+    world.node.shell(&format!("mv {drv_cfg} /run/drv_cfg"));
+    for question in 1..=2 {
+        let volume = world.volume(question, GIB);
+        world.map(&volume);
+        let script = format!(
+            "#!/bin/sh\n/run/drv_cfg \"$@\" || exit\necho \"$1\" >> /run/asked\n\
+             [ $(grep -c block /run/asked) != {question} ] || echo unmap {} > /dev/scini",
+            volume.native
+        );
+        world.node.shell(&format!("rm -f /run/asked; echo '{script}' > {drv_cfg}; chmod +x {drv_cfg}"));
+        world.client().unstage(&volume.handle).await.unwrap();
+        let asked: u32 = world.node.shell("grep -c block /run/asked").trim().parse().unwrap();
+        assert_eq!((asked, world.node.shell("cat /dev/scini").as_str()), (question, ""));
+    }
+}

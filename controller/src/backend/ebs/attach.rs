@@ -22,6 +22,7 @@ use hawser_volume::{Access, Deadline, Error, NodeId, Result};
 use tokio::time::Instant;
 
 use super::Ebs;
+use super::names::NoName;
 use crate::provision::Attach;
 
 /// Most requests of one call: names that were taken since, answers that were lost.
@@ -94,11 +95,16 @@ impl Ebs {
                 continue;
             }
             self.has_room(&instance, &doing, deadline).await?;
-            let Some(name) = self.names.reserve(&instance, native, &refused) else {
-                return Err(Error::exhausted(format!(
-                    "{doing}: all device names of the instance are taken; detach other volumes"
-                )));
-            };
+            let limit = self.config.max_volumes_per_node;
+            let name = self.names.reserve(&instance, native, &refused, limit).map_err(|none| {
+                Error::exhausted(match (none, limit) {
+                    (NoName::Limit, Some(limit)) => format!(
+                        "{doing}: it has {limit} volumes, and may have no more (max-volumes-per-node); detach others, use another node, or \
+                         raise the limit"
+                    ),
+                    _ => format!("{doing}: all device names of the instance are taken; detach other volumes"),
+                })
+            })?;
             let device = name.device.clone();
             let sent = self.account.ec2.attach_volume(native, instance_id, &device, deadline).await;
             match sent {
@@ -210,7 +216,7 @@ impl Ebs {
                 AttachmentState::Attaching | AttachmentState::Detached | AttachmentState::Unknown => None,
             }
         };
-        let attached = self.account.watch.until(native, deadline, judge).await;
+        let attached = self.account.watch.until_done(native, &self.paces.attach, deadline, judge).await;
         attached.unwrap_or_else(|refusal| match state {
             // Its name stays taken, and the volume's condition says so.
             Some(AttachmentState::Attaching) => Err(Error::unavailable(format!(

@@ -187,6 +187,7 @@ impl Ebs {
                     }
                     None => return Err(plan.refused(refusal)),
                 },
+                Err(refusal) if is_no_zone(&refusal) => return Err(self.no_zone(plan, &place.zone)),
                 Err(refusal) => return Err(plan.refused(refusal)),
             }
             number += 1;
@@ -196,6 +197,22 @@ impl Ebs {
             "make volume {}: {TOKENS_MAX} earlier volumes of this name have gone; try again, or use another name",
             shown(&plan.name)
         )))
+    }
+
+    /// The refusal of a zone that EC2 does not know, with who names it.
+    fn no_zone(&self, plan: &Plan, zone: &str) -> Error {
+        let named_by = if plan.allowed.is_some() {
+            "accessibility_requirements"
+        } else if plan.wishes.zone.is_some() {
+            "parameters: \"availabilityZone\""
+        } else {
+            "the backend's \"zone\" in the configuration"
+        };
+        Error::invalid(format!(
+            "make volume {}: {named_by}: zone {} does not exist in this region",
+            shown(&plan.name),
+            shown(zone)
+        ))
     }
 
     /// The volume of the name. If there are several, the one that everybody takes.
@@ -259,7 +276,7 @@ impl Ebs {
             None if seen => Some(Arrival::TakenBack),
             None => Some(Arrival::Gone),
         };
-        let arrival = self.account.watch.until(&volume.id, deadline, judge).await;
+        let arrival = self.account.watch.until_done(&volume.id, &self.paces.create, deadline, judge).await;
         let arrival =
             arrival.map_err(|refusal| refusal.while_doing(format_args!("make volume {} ({})", shown(&plan.name), volume.id)))?;
         if !matches!(arrival, Arrival::There(_)) {
@@ -323,6 +340,11 @@ fn age(volume: &Found) -> Duration {
 /// Whether another zone may have what this one has not.
 fn is_of_the_zone(refusal: &Refusal) -> bool {
     refusal.class() == Class::Capacity || refusal.code() == "VolumeTypeNotAvailableInZone"
+}
+
+/// Whether there is no such zone.
+fn is_no_zone(refusal: &Refusal) -> bool {
+    matches!(refusal.code(), "InvalidZone.NotFound" | "InvalidAvailabilityZone")
 }
 
 impl Plan {

@@ -120,12 +120,16 @@ impl Ebs {
             }
         }
         let mut busy = false;
-        let watched = self.account.watch.until(native, deadline, |volume| {
+        let judge = |volume: Option<&Found>| {
             let own = volume.and_then(|volume| volume.attachment_to(instance));
             busy = own.is_some_and(|attachment| attachment.state == AttachmentState::Busy);
             free(volume)
-        });
-        match watched.await {
+        };
+        let watched = match way {
+            Way::Gentle => self.account.watch.until_done(native, &self.paces.detach, deadline, judge).await,
+            Way::Forced => self.account.watch.until(native, deadline, judge).await,
+        };
+        match watched {
             Ok(()) => Ok(()),
             Err(_) if busy => Err(Error::unavailable(format!(
                 "{doing}: the instance still uses the device; unmount it there. The same call goes on waiting"

@@ -2,6 +2,7 @@
 
 use hawser_ebs::place::get;
 use hawser_ebs::{Outpost, Place};
+use hawser_volume::error::shown;
 use hawser_volume::{Deadline, Error, ObjectName, Result, Segments, TopologyRequirement};
 
 use super::Ebs;
@@ -69,6 +70,14 @@ impl Ebs {
             }
         }
         if seen.is_empty() {
+            if let Some(zone) = &wishes.zone
+                && self.zones(deadline).await?.iter().all(|known| known.zone_name != *zone)
+            {
+                return Err(Error::invalid(format!(
+                    "parameters: \"availabilityZone\": zone {} does not exist in this region",
+                    shown(zone)
+                )));
+            }
             return Err(Error::exhausted(format!(
                 "accessibility_requirements leave no zone where backend {} can make the volume; a node names its own when its plugin has \
                  this backend, too",

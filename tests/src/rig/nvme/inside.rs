@@ -15,6 +15,32 @@ use crate::rig::Inside;
 /// Where the kernel's NVMe target is told what to show.
 const TARGET: &str = "/sys/kernel/config/nvmet";
 
+/// A device that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Its node in `/dev`.
+    pub device: PathBuf,
+    /// Its serial number.
+    pub serial: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Inside {
+    /// Every device that there is.
+    pub fn disks(self) -> Vec<Disk> {
+        let read = |path: PathBuf| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+        let disk = |entry: fs::DirEntry| {
+            let serial = read(entry.path().join("device/serial"))?;
+            // Documentation/ABI/stable/sysfs-block: in units of 512 bytes, whatever the device.
+            let bytes = read(entry.path().join("size"))?.parse::<u64>().ok()? * 512;
+            Some(Disk { device: Path::new("/dev").join(entry.file_name()), serial, bytes })
+        };
+        let is_nvme = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("nvme");
+        fs::read_dir("/sys/block").unwrap().flatten().filter(is_nvme).filter_map(disk).collect()
+    }
+}
+
 /// Held by who changes what the target shows.
 static TELLING: Mutex<()> = Mutex::new(());
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::{INSTALL, Sdc};
-use crate::kernel::{loops_below, run};
+use crate::kernel::{Loop, loops_below, run};
 use crate::rig::{Inside, Machine};
 
 /// Where the driver gets its orders.
@@ -33,6 +33,15 @@ fn map(volume: &str, file: &Path, mode: &str) -> PathBuf {
 
 fn link(volume: &str) -> PathBuf {
     Path::new(LINKS).join(format!("emc-vol-{volume}"))
+}
+
+impl Inside {
+    /// Every disk of the driver, bound to its volume (`SYSTEM-VOLUME`).
+    pub fn disks_of_sdc(self) -> Vec<Loop> {
+        let disks = fs::read_to_string(DRIVER).unwrap();
+        let disk = |(disk, volume): (&str, &str)| Loop { device: Path::new("/dev").join(disk), file: PathBuf::from(volume) };
+        disks.lines().filter_map(|line| line.split_once(' ')).map(disk).collect()
+    }
 }
 
 impl Sdc for Inside {
