@@ -206,8 +206,9 @@ pub const BACKENDS: &[Backend] = {
             block: false,
             has: &[Mount, Device, Format, Cut, Group, Moment, Sized, Room, ReadOnly, Readers, Single, Measured],
             only: &[],
-            // Nodes take seconds for what is nothing here. These cases are about what is done with any device; kills are the suite `crash`'s.
-            except: &[blank::CASES, flags::CASES, publish::CASES, stage::CASES, restart::CASES],
+            // Nodes take seconds for what is nothing here. These cases are about what is done with any device, as EBS's are here too; kills are
+            // the suite `crash`'s, and `scaleio-node` moves, cuts and copies data.
+            except: &[blank::CASES, flags::CASES, publish::CASES, stage::CASES, restart::CASES, data::CASES, snapshot::CASES],
         },
         Backend {
             name: "scaleio-block",
