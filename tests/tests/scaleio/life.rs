@@ -70,7 +70,10 @@ async fn a_name_that_is_taken_is_compared_in_everything() {
         (new(&[("storagepool", "pool2")]), format!("not in {other}")),
         (new(&[("storagepool", "pool1"), ("thinOrThick", "ThickProvisioned")]), "not ThickProvisioned".to_owned()),
         (NewVolume { range: SizeRange::at_least(Bytes::gib(9)), ..new(&[("storagepool", "pool1")]) }, "has 8GiB".to_owned()),
-        (NewVolume { source: Some(Source::Volume(made.id.clone())), ..new(&[]) }, "has another source: it was made from nothing".to_owned()),
+        (
+            NewVolume { source: Some(Source::Volume(made.id.clone())), ..new(&[]) },
+            "has another source: it was made from nothing".to_owned(),
+        ),
     ] {
         let error = backend.create(wish).await.unwrap_err();
         assert!(error.kind() == Kind::AlreadyExists && error.to_string().contains(&part), "{error}");
