@@ -44,6 +44,14 @@ struct Written<T> {
     lineage: Vec<u64>,
 }
 
+/// What may be in the file of a record. Those without a lineage are in exports that were used before there was one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Form<T> {
+    Marked(Written<T>),
+    Bare(T),
+}
+
 /// A record that was read, and where it stands in its row.
 pub struct Seen<T> {
     /// The record.
@@ -202,10 +210,14 @@ fn encode(object: &Directory, record: impl Serialize, place: &Place) -> Result<V
 }
 
 fn decode<T: DeserializeOwned>(object: &Directory, number: u64, text: &[u8]) -> Result<Written<T>> {
-    serde_json::from_slice(text).map_err(|error| {
+    let form = serde_json::from_slice(text).map_err(|error| {
         let path = object.shown().join(file(number));
         Error::internal(format!("{} is not a record that this version understands; it is left as it is", path.display()))
             .caused_by(error)
+    })?;
+    Ok(match form {
+        Form::Marked(written) => written,
+        Form::Bare(record) => Written { record, lineage: Vec::new() },
     })
 }
 
@@ -312,6 +324,20 @@ mod tests {
         object.create(".record.half", b"{").unwrap();
         assert_eq!(change(&object, |value: u32| Ok(Change::Write(value + 1, value))).unwrap(), Some(1));
         assert_eq!(now::<u32>(&object), (2, 2));
+    }
+
+    #[test]
+    fn a_row_that_began_without_lineages_goes_on() {
+        let (_place, object) = scratch();
+        object.create("record.6", b"[0, 1]").unwrap();
+        object.create("record.7", b"[0, 1, 2]").unwrap();
+        assert_eq!(now::<Vec<u32>>(&object), (7, vec![0, 1, 2]));
+        let mine = latest::<Vec<u32>>(&object).unwrap().unwrap().place;
+        for entry in 3..20 {
+            add(&object, entry);
+        }
+        assert!(!replace(&object, &mine, &vec![99u32]).unwrap());
+        assert_eq!(now::<Vec<u32>>(&object), (24, (0..20).collect()));
     }
 
     #[test]
