@@ -3,7 +3,8 @@
 //! Everything that the parts say to each other is defined here, checked once when it is built, and free of I/O: which
 //! volume ([`id`], [`native`], [`record`]), how large ([`bytes`]), used how ([`access`]) and by whom ([`attachment`], [`host_state`]), reachable from where ([`topology`]), with which wishes
 //! ([`parameters`], [`mkfs`], [`secrets`]), read from a [`request`]; what a backend can do ([`capability`]); what came of a call ([`error`], [`status`]); until when
-//! somebody waits ([`deadline`]), in which order calls run ([`queue`]), and when a storage system is asked once more ([`attempt`]).
+//! somebody waits ([`deadline`]), in which order calls run ([`queue`]), and when a storage system is asked once more ([`attempt`]); what an
+//! examination found ([`checkup`]).
 
 #![forbid(unsafe_code)]
 

@@ -39,8 +39,8 @@ pub(super) async fn get_capacity(
     })
 }
 
-/// The last answers to each question. Mesos' own storage provider, once refused, asks no more until its agent starts again, or ends
-/// (`src/resource_provider/storage/provider.cpp`, `reconcileStoragePools`): it is told what was last known.
+/// The last answers to each question. Mesos' own storage provider asks no more once it was refused, or ends if that was while it subscribed
+/// (Mesos 1.11, `src/resource_provider/storage/provider.cpp`, lines 1228 to 1260 and 1326 to 1341): it is told what was last known.
 #[derive(Debug, Default)]
 pub(super) struct LastCapacities(Mutex<Vec<Remembered>>);
 
