@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hawser_volume::attempt::{Counts, Repeat};
+use hawser_volume::attempt::{Counts, Repeat, Requests};
 use hawser_volume::{Deadline, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -65,6 +65,7 @@ pub struct Gateways {
     turn: Semaphore,
     patience: Duration,
     counts: Counts<Outcome>,
+    repeats: Counts<()>,
 }
 
 impl Gateways {
@@ -84,7 +85,14 @@ impl Gateways {
                 session: Session::new(config.user.clone(), password.clone()),
             })
             .collect();
-        Ok(Self { gateways, current: AtomicUsize::new(0), turn: Semaphore::new(AT_ONCE), patience, counts: Counts::default() })
+        Ok(Self {
+            gateways,
+            current: AtomicUsize::new(0),
+            turn: Semaphore::new(AT_ONCE),
+            patience,
+            counts: Counts::default(),
+            repeats: Counts::default(),
+        })
     }
 
     /// Requests so far, by action and outcome.
@@ -126,9 +134,13 @@ impl Gateways {
     async fn send<T>(&self, call: &Call, deadline: Deadline, read: impl Fn(&[u8]) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let mut pauses = Pauses::new(call.repeat, self.gateways.len());
         let mut uncertain = false;
+        let mut again = false;
         loop {
             if deadline.passed() {
                 return Err(Refusal::unanswered(call.wire.action, "there was no time left to ask", uncertain));
+            }
+            if std::mem::replace(&mut again, true) {
+                self.repeats.add(call.wire.action, ());
             }
             let (at, gateway) = self.gateway();
             let refusal = match self.attempt(gateway, &call.wire, deadline).await.and_then(|body| read(&body)) {
@@ -192,5 +204,15 @@ impl Gateways {
                 answer => return answer,
             }
         }
+    }
+}
+
+impl Requests for Gateways {
+    fn requests(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.counts.read().into_iter().map(|((action, outcome), count)| (action, outcome.as_str(), count)).collect()
+    }
+
+    fn repeats(&self) -> Vec<(&'static str, u64)> {
+        self.repeats.read().into_iter().map(|((action, ()), count)| (action, count)).collect()
     }
 }

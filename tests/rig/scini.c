@@ -7,7 +7,10 @@
  * privileged/scaleio.py); a disk that has its new size only after a rescan. What is made up: the storage behind a disk, which is another
  * block device of the node, and the orders that are written to /dev/scini:
  *
- *   map VOLUME DEVICE [ro]   unmap VOLUME   call VOLUME OTHER
+ *   map VOLUME DEVICE [ro]   unmap VOLUME   call VOLUME OTHER   hold VOLUME   release VOLUME
+ *
+ * What comes for a volume that is held waits, so that whoever has held several can copy them as they are at one moment. It is held as often
+ * as that was ordered, and not after it was unmapped.
  *
  * Reading /dev/scini gives a line "DISK VOLUME" for each disk, which ./drv_cfg is asked for in its own form. A number is given again as
  * soon as its disk has gone, even while a filesystem of the old one is still mounted: whether Dell's driver does so is not known, and it
@@ -23,6 +26,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/uuid.h>
+#include <linux/wait.h>
 
 #define DISKS 26
 #define MINORS 16
@@ -37,6 +41,7 @@ struct volume {
 	int slot;
 	struct gendisk *disk;
 	struct block_device *backing;
+	atomic_t held;
 };
 
 /* What QUERY_GUID fills. 'A' says that it has been done. */
@@ -49,6 +54,7 @@ struct answer {
 static int major;
 static struct volume *volumes[DISKS];
 static DEFINE_MUTEX(lock);
+static DECLARE_WAIT_QUEUE_HEAD(released);
 
 static char guid[UUID_STRING_LEN + 1];
 module_param_string(guid, guid, sizeof(guid), 0444);
@@ -58,6 +64,7 @@ static void submit(struct bio *bio)
 {
 	struct volume *volume = bio->bi_bdev->bd_disk->private_data;
 
+	wait_event(released, !atomic_read(&volume->held));
 	bio_set_dev(bio, volume->backing);
 	submit_bio_noacct(bio);
 }
@@ -142,6 +149,9 @@ static int unmap(const char *id)
 		return -ENOENT;
 	volumes[volume->slot] = NULL;
 	backing = volume->backing;
+	/* The disk does not go before those who wait have gone on. */
+	atomic_set(&volume->held, 0);
+	wake_up_all(&released);
 	del_gendisk(volume->disk);
 	/* Who has it open has it still, and gets errors. */
 	put_disk(volume->disk);
@@ -156,6 +166,20 @@ static int call(const char *id, const char *other)
 	if (!volume)
 		return -ENOENT;
 	strscpy(volume->id, other, sizeof(volume->id));
+	return 0;
+}
+
+static int hold(const char *id, bool on)
+{
+	struct volume *volume = find(id);
+
+	if (!volume)
+		return -ENOENT;
+	if (on)
+		atomic_inc(&volume->held);
+	else if (!atomic_add_unless(&volume->held, -1, 0))
+		return -EINVAL;
+	wake_up_all(&released);
 	return 0;
 }
 
@@ -179,6 +203,8 @@ static ssize_t order(struct file *file, const char __user *text, size_t length, 
 		error = unmap(words[1]);
 	else if (!strcmp(words[0], "call"))
 		error = call(words[1], words[2]);
+	else if (!strcmp(words[0], "hold") || !strcmp(words[0], "release"))
+		error = hold(words[1], words[0][0] == 'h');
 	mutex_unlock(&lock);
 	kfree(line);
 	return error ? error : length;

@@ -68,6 +68,10 @@ pub enum Need {
     Granted,
     /// The storage system can see whether a node has a volume in use.
     Guarded,
+    /// A publish context says to which node a volume was given, and whether for reading, and the node goes by that.
+    Told,
+    /// A device that has grown shows it when its node asks for it, and not before.
+    Untold,
     /// A volume can be given to a node without the right to write.
     ReadOnly,
     /// Many nodes can read at one time.
@@ -204,18 +208,18 @@ pub const BACKENDS: &[Backend] = {
             kind: Kind::ScaleIo,
             ground: Ground::Devices,
             block: false,
-            has: &[Mount, Device, Format, Cut, Group, Moment, Sized, Room, ReadOnly, Readers, Single, Measured],
+            has: &[Mount, Device, Format, Cut, Group, Moment, Sized, Room, Told, Untold, ReadOnly, Readers, Single, Measured],
             only: &[],
-            // Nodes take seconds for what is nothing here. These cases are about what is done with any device, as EBS's are here too; kills are
-            // the suite `crash`'s, and `scaleio-node` moves, cuts and copies data.
-            except: &[blank::CASES, flags::CASES, publish::CASES, stage::CASES, restart::CASES, data::CASES, snapshot::CASES],
+            // Nodes take a second for what is nothing here. How a mount is made and with which flags is no different from EBS's, which is tried
+            // here too.
+            except: &[flags::CASES, stage::CASES],
         },
         Backend {
             name: "scaleio-block",
             kind: Kind::ScaleIo,
             ground: Ground::Devices,
             block: true,
-            has: &[Block, Device, Cut, Group, Moment, Sized, Room, ReadOnly, Readers, Single, Measured],
+            has: &[Block, Device, Cut, Group, Moment, Sized, Room, Told, Untold, ReadOnly, Readers, Single, Measured],
             only: &[Block],
             except: &[],
         },

@@ -68,7 +68,7 @@ pub use nfs::{Export, NfsServer};
 pub use node::{Node, Plan};
 pub use nvme::{Disk, Inconstant, Nvme};
 pub use plugin::Plugin;
-pub use sdc::Sdc;
+pub use sdc::{Sdc, sdc_disks};
 pub use solo::{Given, Solo};
 
 use network::Network;

@@ -26,6 +26,9 @@ pub trait Storage: Debug + Send + Sync {
     /// The id of the node that tests call `name`, one of [`NODE_A`](crate::plugin::NODE_A) and [`NODE_B`](crate::plugin::NODE_B).
     fn node_id(&self, name: &str) -> String;
 
+    /// The native id of a `what` (`vol` or `snap`) that is well formed, of this system, and of nothing that there ever is.
+    fn imagined(&self, what: &str, number: u8) -> String;
+
     /// The lines of the backend in the configuration of the plugin that serves as the node that tests call `name`.
     fn yaml(&self, name: &str) -> String;
 

@@ -107,7 +107,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let is_here = arguments.list || script.is_some_and(|script| remote::is_of_this_side(script.form.backend.ground));
-    if is_here { ExitCode::SUCCESS } else { remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices)]) }
+    if is_here {
+        ExitCode::SUCCESS
+    } else {
+        remote::too(&arguments, &[("nfs", Ground::Nfs), ("ebs", Ground::Devices), ("scaleio", Ground::Devices)])
+    }
 }
 
 fn read(path: &Path) -> Script {
@@ -166,7 +170,7 @@ fn explore(ground: &Path, form: Form, seed: u64, number: u64, steps: usize, tall
                     notice(&format!(
                         "{}::{number} failed and is made shorter: {}",
                         form.name(),
-                        error.lines().next().unwrap_or("")
+                        error.lines().take(6).collect::<Vec<_>>().join("\n")
                     ));
                 }
                 TestCaseError::fail(error)

@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hawser_scaleio::ScaleIoConfig;
 use hawser_scaleio::volume::is_id;
+use hawser_volume::attempt::Requests;
 use hawser_volume::{
     AccessMode, BackendName, Capabilities, Deadline, Error, Expansion, Filesystem, GroupSnapshotId, HostState, NodeId,
     ObjectName, Result, Secrets, SizeRange, SnapshotId, VolumeId,
@@ -81,6 +82,11 @@ impl ScaleIo {
     /// How often `action` was sent to any gateway.
     pub fn sent(&self, action: &str) -> u64 {
         self.arrays.iter().map(|array| array.gateways.sent(action)).sum()
+    }
+
+    /// The gateways of each system, as far as they count what is sent to them.
+    pub fn requests(&self) -> Vec<Arc<dyn Requests>> {
+        self.arrays.iter().map(|array| Arc::clone(&array.gateways) as Arc<dyn Requests>).collect()
     }
 
     fn volume_id(&self, system: &str, volume: &str) -> Result<VolumeId> {

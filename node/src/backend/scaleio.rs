@@ -3,6 +3,8 @@
 //! The node asks no gateway: the controller side maps, and says to which SDC and how large the volume is. Which volume a disk is, only
 //! the SDC's driver knows; while it is mounted it cannot always be asked (it may be gone), so what it said is noted (`notes`).
 
+pub mod examine;
+
 use std::sync::Arc;
 use std::time::Duration;
 

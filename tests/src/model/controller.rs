@@ -3,7 +3,9 @@
 use tonic::Code;
 
 use super::operation::{Access, Filter, Node, Object, Size, SnapshotName, Source, VolumeName};
-use super::state::{Attachment, Data, Key, Opened, Origin, Outcome, Reply, Snapshot, SnapshotKey, State, Volume, VolumeKey};
+use super::state::{
+    Attachment, Data, Device, Key, Opened, Origin, Outcome, Reply, Snapshot, SnapshotKey, State, Volume, VolumeKey,
+};
 use crate::conformance::Need;
 
 impl State {
@@ -19,6 +21,9 @@ impl State {
         }
         if let Some((key, existing)) = self.volumes.iter().find(|(key, _)| key.name == name) {
             // What it was made from may be gone by now: it is the same wish all the same.
+            if let Some(origin) = origin.filter(|_| !self.form.has(Need::Noted)) {
+                return self.copy_again((*key, existing), size, origin);
+            }
             if (existing.size, existing.origin) == (size, origin) {
                 return self.done(Reply::Volume(*key));
             }
@@ -47,9 +52,11 @@ impl State {
             let volume = Volume {
                 size,
                 origin,
+                ancestor: origin,
                 data,
                 epoch: 0,
                 attachments: Default::default(),
+                told: Default::default(),
                 places: Default::default(),
                 device: None,
                 opened: None,
@@ -59,16 +66,51 @@ impl State {
         })]
     }
 
-    /// CSI spec, DeleteVolume: OK when it is gone, FAILED_PRECONDITION while it is in use.
+    /// A volume is asked for again that was made from something, where the storage system knows of that no more than what it comes after
+    /// by now: what it came from may have gone, and then it comes after what that came after.
+    fn copy_again(&self, (key, existing): (VolumeKey, &Volume), size: Size, origin: Origin) -> Vec<Outcome> {
+        let is_same = (existing.size, existing.origin) == (size, Some(origin));
+        let source = match origin {
+            Origin::Volume(key) => self.volumes.get(&key).map(|volume| volume.size),
+            Origin::Snapshot(key) => self.snapshots.get(&key).map(|snapshot| snapshot.size),
+        };
+        let Some(source) = source else {
+            return self.refused(if is_same { &[Code::NotFound] } else { &[Code::NotFound, Code::AlreadyExists] });
+        };
+        let there = self.done(Reply::Volume(key));
+        if is_same {
+            return there;
+        }
+        let mut outcomes = self.refused(&[Code::AlreadyExists]);
+        if size < source {
+            outcomes.extend(self.refused(&[Code::OutOfRange]));
+        }
+        if existing.ancestor == Some(origin) && existing.size == size {
+            outcomes.extend(there);
+        } else if existing.ancestor == Some(origin) && existing.size < size {
+            // So is one whose making ended before it was as large as it should be.
+            outcomes.push(self.done_with(Reply::Volume(key), |state| state.change(key, |volume| volume.size = size)));
+        }
+        outcomes
+    }
+
+    /// CSI spec, DeleteVolume: OK when it is gone, FAILED_PRECONDITION while it is in use, also by snapshots that cannot be without it.
     pub(super) fn delete(&self, object: Object<VolumeName>) -> Vec<Outcome> {
         let key = self.volume_key(object);
-        match self.volumes.get(&key) {
-            None => self.done(Reply::Nothing),
-            Some(volume) if !volume.attachments.is_empty() || volume.mounts().next().is_some() => {
-                self.refused(&[Code::FailedPrecondition])
-            }
-            Some(_) => vec![self.done_with(Reply::Nothing, |state| drop(state.volumes.remove(&key)))],
+        let Some(volume) = self.volumes.get(&key) else { return self.done(Reply::Nothing) };
+        let is_needed = !self.form.has(Need::Outlived) && self.snapshots.values().any(|snapshot| snapshot.of == key);
+        if is_needed || !volume.attachments.is_empty() || volume.mounts().next().is_some() {
+            return self.refused(&[Code::FailedPrecondition]);
         }
+        vec![self.done_with(Reply::Nothing, |state| {
+            let ancestor = state.volumes.remove(&key).and_then(|volume| volume.ancestor);
+            state.pass_on(Origin::Volume(key), ancestor);
+        })]
+    }
+
+    /// What came after something that has gone comes after what that came after.
+    fn pass_on(&mut self, gone: Origin, ancestor: Option<Origin>) {
+        self.volumes.values_mut().filter(|volume| volume.ancestor == Some(gone)).for_each(|volume| volume.ancestor = ancestor);
     }
 
     /// CSI spec, ControllerPublishVolume: the same again is OK, another use on the same node ALREADY_EXISTS, and on another node
@@ -84,24 +126,36 @@ impl State {
             return self.refused(&wrong);
         };
         if let Some(attachment) = volume.attachments.get(&node) {
-            // Where nobody notes what a volume was given for, any use that it can be given for is the same.
-            if attachment.access == access || wrong.is_empty() && !self.form.has(Need::Granted) {
+            // Where nobody notes what a volume was given for, all uses are the same that do not differ in whether it may be written.
+            let is_alike = self.form.way(attachment.access).attached_read_only == way.attached_read_only;
+            if attachment.access == access || wrong.is_empty() && is_alike && !self.form.has(Need::Granted) {
                 return self.done(Reply::Context(key, attachment.epoch));
             }
             wrong.push(Code::AlreadyExists);
         }
         let mut others = volume.attachments.iter().filter(|(other, _)| **other != node);
-        if others.any(|(_, other)| way.is_single_node || self.form.way(other.access).is_single_node) {
+        let is_others = |other: Access| match self.form.has(Need::Granted) {
+            true => self.form.way(other).is_single_node,
+            false => !self.form.way(other).attached_read_only,
+        };
+        if others.any(|(_, other)| way.is_single_node || is_others(other.access)) {
             wrong.push(Code::FailedPrecondition);
         }
         if !wrong.is_empty() {
             return self.refused(&wrong);
         }
         let epoch = volume.epoch + 1;
+        let (is_told, is_shown) = (self.form.has(Need::Told), self.form.has(Need::Untold));
         vec![self.done_with(Reply::Context(key, epoch), |state| {
             state.change(key, |volume| {
                 volume.epoch = epoch;
                 volume.attachments.insert(node, Attachment { access, epoch });
+                if is_told {
+                    volume.told.insert(epoch, (node, way.attached_read_only));
+                }
+                if is_shown {
+                    volume.device.get_or_insert(Device { size: volume.size, read_only: way.attached_read_only });
+                }
             });
         })]
     }
@@ -179,7 +233,9 @@ impl State {
     pub(super) fn delete_snapshot(&self, object: Object<SnapshotName>) -> Vec<Outcome> {
         let key = self.snapshot_key(object);
         vec![self.done_with(Reply::Nothing, |state| {
-            state.snapshots.remove(&key);
+            if let Some(snapshot) = state.snapshots.remove(&key) {
+                state.pass_on(Origin::Snapshot(key), Some(Origin::Volume(snapshot.of)));
+            }
         })]
     }
 

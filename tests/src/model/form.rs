@@ -57,8 +57,7 @@ impl Form {
                 Self { backend, filesystem, small, may_grow_ext4 }
             })
         };
-        // An id that was never given has to be of the array that is played, on ScaleIO, and the model does not know which that is.
-        BACKENDS.iter().filter(|backend| backend.kind != Kind::ScaleIo).flat_map(of).collect()
+        BACKENDS.iter().flat_map(of).collect()
     }
 
     /// The form of this name.

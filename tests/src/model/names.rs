@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use hawser_proto::csi;
+use hawser_scaleio::grant;
 
 use super::form::Form;
-use super::operation::Node;
+use super::operation::{Node, SnapshotName, VolumeName};
 use super::state::{Answer, Key, Reply, SnapshotKey, VolumeKey};
 use super::view::{Lines, snapshot_line, volume_line};
 use crate::client::Context;
+use crate::plugin::Plugin;
 use crate::settings::Kind;
 
 /// What a call really answered.
@@ -52,9 +55,17 @@ pub enum End {
 pub struct Names {
     kind: Kind,
     nodes: BTreeMap<Node, String>,
+    imagined: Arc<Imagined>,
     volumes: BTreeMap<VolumeKey, csi::Volume>,
     snapshots: BTreeMap<SnapshotKey, csi::Snapshot>,
     contexts: BTreeMap<(VolumeKey, u32), Context>,
+}
+
+/// Ids that could be given to what was never made.
+#[derive(Debug, PartialEq)]
+struct Imagined {
+    volumes: BTreeMap<VolumeName, String>,
+    snapshots: BTreeMap<SnapshotName, String>,
 }
 
 impl fmt::Display for End {
@@ -71,9 +82,14 @@ impl fmt::Display for End {
 }
 
 impl Names {
-    /// Those of a plugin with such volumes, whose nodes have these ids.
-    pub fn new(kind: Kind, nodes: BTreeMap<Node, String>) -> Self {
-        Self { kind, nodes, volumes: BTreeMap::new(), snapshots: BTreeMap::new(), contexts: BTreeMap::new() }
+    /// Those of a plugin that has made nothing yet.
+    pub fn new(kind: Kind, plugin: &Plugin) -> Self {
+        let nodes = Node::ALL.iter().map(|node| (*node, plugin.node_id(node.word()))).collect();
+        let of_volumes = VolumeName::ALL.iter().map(|name| (*name, plugin.imagined("vol", *name as u8)));
+        let of_snapshots = SnapshotName::ALL.iter().map(|name| (*name, plugin.imagined("snap", *name as u8)));
+        let imagined = Imagined { volumes: of_volumes.collect(), snapshots: of_snapshots.collect() };
+        let (volumes, snapshots, contexts) = Default::default();
+        Self { kind, nodes, imagined: Arc::new(imagined), volumes, snapshots, contexts }
     }
 
     /// The id of a node.
@@ -83,14 +99,15 @@ impl Names {
 
     /// The volume as its creation answered; for one that was never made, one with an id that could be.
     pub fn volume(&self, key: VolumeKey) -> csi::Volume {
-        let imagined = || csi::Volume { volume_id: imagined(self.kind, "vol", key.name as u8), ..Default::default() };
+        let imagined = || csi::Volume { volume_id: self.imagined.volumes[&key.name].clone(), ..Default::default() };
         self.volumes.get(&key).cloned().unwrap_or_else(imagined)
     }
 
     /// The id of a snapshot.
     pub fn snapshot(&self, key: SnapshotKey) -> String {
-        let imagined = || imagined(self.kind, "snap", key.name as u8);
-        self.snapshots.get(&key).map_or_else(imagined, |snapshot| snapshot.snapshot_id.clone())
+        self.snapshots
+            .get(&key)
+            .map_or_else(|| self.imagined.snapshots[&key.name].clone(), |snapshot| snapshot.snapshot_id.clone())
     }
 
     /// The publish context of an attachment; empty if there was none.
@@ -113,7 +130,7 @@ impl Names {
     pub fn volume_at(&self, path: &Path) -> Option<VolumeKey> {
         let lies_there = |volume: &csi::Volume| {
             let Some((_, native)) = volume.volume_id.split_once(':') else { return false };
-            let called = if self.kind == Kind::Ebs { Some(native) } else { native.split('-').next() };
+            let called = if matches!(self.kind, Kind::Ebs | Kind::ScaleIo) { Some(native) } else { native.split('-').next() };
             called.is_some_and(|called| path.components().any(|component| component.as_os_str() == called))
         };
         self.volumes.iter().rev().find(|(_, volume)| lies_there(volume)).map(|(key, _)| *key)
@@ -144,7 +161,15 @@ impl Names {
                     && remember(&mut self.snapshots, *key, snapshot, PartialEq::eq, |snapshot| &snapshot.snapshot_id)
             }
             (Reply::Context(key, epoch), Said::Context(context)) => {
-                self.contexts.entry((*key, *epoch)).or_insert_with(|| context.clone()) == context
+                // A volume may have grown since.
+                let lasting = |context: &Context| -> Context {
+                    context
+                        .iter()
+                        .filter(|(key, _)| *key != grant::SIZE)
+                        .map(|(key, value)| (key.clone(), value.clone()))
+                        .collect()
+                };
+                lasting(self.contexts.entry((*key, *epoch)).or_insert_with(|| context.clone())) == lasting(context)
             }
             (Reply::Size(size, follow), Said::Size(bytes, said)) => form.bytes(*size) == *bytes && follow == said,
             (Reply::Confirmed(wanted), Said::Confirmed(confirmed)) => wanted == confirmed,
@@ -197,16 +222,6 @@ impl Names {
             (what, how)
         };
         snapshots.iter().map(line).collect()
-    }
-}
-
-/// An id as a backend gives them, of something that it never made; `what` it is where ids say it.
-fn imagined(kind: Kind, what: &str, number: u8) -> String {
-    let digits = 0xdead_0000 + u64::from(number);
-    match kind {
-        Kind::Ebs => format!("local:{what}-{digits:017x}"),
-        Kind::ScaleIo => format!("local:{digits:016x}-{number:016x}"),
-        Kind::Image | Kind::Directory | Kind::Nfs => format!("local:{digits:032x}-{number:08x}"),
     }
 }
 

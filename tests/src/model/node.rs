@@ -13,8 +13,13 @@ impl State {
         let Some(volume) = self.volumes.get(&key) else { return self.missing(node, object) };
         let attachment = volume.attachments.get(&node);
         let may_write = attachment.is_some_and(|attachment| !self.form.way(attachment.access).attached_read_only);
-        let read_only = way.reads || !may_write;
+        let told = self.context_of(volume, node, late).and_then(|epoch| volume.told.get(&epoch));
+        let read_only = way.reads || !may_write || told.is_some_and(|(_, reads)| *reads);
         let mut wrong = Vec::new();
+        // What was given for reading cannot be opened for writing, whatever a context of before says.
+        if told.is_some_and(|(of, reads)| *of != node || !reads && !may_write && !way.reads) {
+            wrong.push(Code::FailedPrecondition);
+        }
         let is_granted = |epoch: u32| self.context_of(volume, node, late).is_none_or(|of| of == epoch);
         if self.form.has(Need::Granted) && attachment.is_none_or(|attachment| !is_granted(attachment.epoch)) {
             wrong.push(Code::FailedPrecondition);
@@ -34,7 +39,8 @@ impl State {
             return outcomes;
         }
         let done = |state: &mut State| {
-            let size = volume.size;
+            let size =
+                if self.form.has(Need::Untold) { volume.device.map_or(volume.size, |device| device.size) } else { volume.size };
             state.change(key, |volume| {
                 let place = volume.place_mut(node);
                 place.held = true;
@@ -89,17 +95,19 @@ impl State {
     /// What a stage that finds the volume staged sees to: the device has the size of the volume by now, and a filesystem that may
     /// be written fills it where the machine lets it.
     fn follow(&mut self, key: VolumeKey, block: bool, read_only: bool) {
-        let (form, has_device) = (self.form, self.form.has(Need::Device));
+        let (form, has_device, is_untold) = (self.form, self.form.has(Need::Device), self.form.has(Need::Untold));
         self.change(key, |volume| {
             if block || !has_device {
                 return;
             }
-            see_size(volume);
+            if !is_untold {
+                see_size(volume);
+            }
             if let Data::Filesystem { size, .. } = &mut volume.data
                 && !read_only
                 && form.may_grow()
             {
-                *size = volume.size;
+                *size = volume.device.map_or(volume.size, |device| device.size);
             }
         });
     }
@@ -263,15 +271,25 @@ impl State {
         if follows && !self.form.may_grow() {
             return refused(Code::FailedPrecondition);
         }
-        let done = self.done_with(Reply::Size(size, None), |state| {
-            state.change(key, see_size);
-            if follows {
-                state.follow(key, false, false);
-            }
-        });
+        // One that is as large as was asked for need not be asked whether it is larger.
+        let may_see = |seen: &&Size| {
+            let least = volume.device.filter(|_| self.form.has(Need::Untold)).map_or(size, |device| device.size);
+            (asked.max(least)..=size).contains(*seen)
+        };
+        let done = |seen: &Size| {
+            self.done_with(Reply::Size(*seen, None), |state| {
+                state.change(key, |volume| volume.device = volume.device.map(|device| Device { size: *seen, ..device }));
+                if follows {
+                    state.follow(key, false, false);
+                }
+            })
+        };
+        let mut outcomes: Vec<Outcome> = Size::ALL.iter().filter(may_see).rev().map(done).collect();
         // After an unstage that was refused there may be no mount left through which the kernel would let it grow.
-        let is_stuck = follows && volume.mounts().all(|mount| mount.read_only);
-        if is_stuck { [vec![done], refused(Code::FailedPrecondition)].concat() } else { vec![done] }
+        if follows && volume.mounts().all(|mount| mount.read_only) {
+            outcomes.extend(refused(Code::FailedPrecondition));
+        }
+        outcomes
     }
 
     /// A task writes: not flushed, for cutting and leaving a node must see to that. It does not write over a filesystem, and

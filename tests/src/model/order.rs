@@ -12,10 +12,13 @@ impl State {
             return true;
         }
         match *action {
-            // CSI spec, NodeStageVolume: after ControllerPublishVolume.
-            Action::Stage { volume, .. } => {
-                self.volumes.get(&self.volume_key(volume)).is_some_and(|volume| volume.attachments.contains_key(&node))
-            }
+            // CSI spec, NodeStageVolume: after ControllerPublishVolume. Nodes that are one machine and do not know of each other cannot have one
+            // volume at one time.
+            Action::Stage { volume, .. } => self.volumes.get(&self.volume_key(volume)).is_some_and(|volume| {
+                let other = volume.place(node.other());
+                let is_alone = self.form.has(Need::Together) || !other.held && other.mounts().next().is_none();
+                is_alone && volume.attachments.contains_key(&node)
+            }),
             // CSI spec, ControllerUnpublishVolume: after every NodeUnstageVolume and NodeUnpublishVolume.
             Action::Detach { volume, node } => self.volumes.get(&self.volume_key(volume)).is_none_or(|volume| {
                 let leaving = volume.places.iter().filter(|(other, _)| node.is_none_or(|node| node == **other));

@@ -96,8 +96,7 @@ impl<'a> Player<'a> {
                 }
             }
         }
-        let ids = Node::ALL.iter().map(|node| (*node, plugin.node_id(node.word()))).collect();
-        let belief = Belief { state: State::new(form), names: Names::new(form.backend.kind, ids) };
+        let belief = Belief { state: State::new(form), names: Names::new(form.backend.kind, plugin) };
         Self { plugin, tally, clients, likely: vec![belief] }
     }
 

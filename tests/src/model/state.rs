@@ -11,6 +11,7 @@ use tonic::Code;
 use super::form::Form;
 use super::operation::{Access, Action, Disturbance, Node, Object, Operation, Pod, Size, SnapshotName, VolumeName};
 use super::view::Lines;
+use crate::conformance::Need;
 
 /// One of the objects that had a name one after the other: a call for a former one must not reach the present one. The number 0
 /// is that of an object that was never made.
@@ -112,15 +113,20 @@ pub struct Volume {
     pub size: Size,
     /// What it was made from.
     pub origin: Option<Origin>,
+    /// What it comes after now that some of what it came from may have gone.
+    pub ancestor: Option<Origin>,
     /// What is in it.
     pub data: Data,
     /// How many attachments it has had.
     pub epoch: u32,
     /// Who has it.
     pub attachments: BTreeMap<Node, Attachment>,
+    /// What the context of each attachment says of it, by its number, where contexts say something: the node, and whether it may only read.
+    pub told: BTreeMap<u32, (Node, bool)>,
     /// Where it is.
     pub places: BTreeMap<Node, Place>,
-    /// The device, while a node holds it.
+    /// The device, while a node holds it; one that shows its size when it is asked for, while a node has been given it, and with the size that
+    /// it has at least.
     pub device: Option<Device>,
     /// The filesystem of the device, while it is mounted: one for all mounts of it.
     pub opened: Option<Opened>,
@@ -301,6 +307,12 @@ impl State {
     /// What takes everything down, in the order of a CO.
     pub fn cleanup(&self) -> Vec<Operation> {
         let mut actions = Vec::new();
+        let snapshots = self.snapshots.keys();
+        let snapshots =
+            snapshots.map(|key| (Node::B, Action::DeleteSnapshot { snapshot: Object { name: key.name, former: false } }));
+        // What cannot be without its volume goes before it.
+        let (first, last): (Vec<_>, Vec<_>) = snapshots.partition(|_| !self.form.has(Need::Outlived));
+        actions.extend(first);
         for (key, volume) in &self.volumes {
             let object = self.newest(key.name);
             for (node, place) in &volume.places {
@@ -312,9 +324,7 @@ impl State {
             actions.extend(volume.attachments.keys().map(|node| (*node, Action::Detach { volume: object, node: Some(*node) })));
             actions.push((Node::A, Action::Delete { volume: object }));
         }
-        for key in self.snapshots.keys() {
-            actions.push((Node::B, Action::DeleteSnapshot { snapshot: Object { name: key.name, former: false } }));
-        }
+        actions.extend(last);
         actions.into_iter().map(|(node, action)| Operation { node, action, disturbance: Disturbance::None }).collect()
     }
 
@@ -338,12 +348,14 @@ impl State {
 
     /// Changes a volume. What ends with the last mount of its filesystem, and with the last node that holds it, ends.
     pub(super) fn change(&mut self, key: VolumeKey, change: impl FnOnce(&mut Volume)) {
+        let is_given = self.form.has(Need::Untold);
         let Some(volume) = self.volumes.get_mut(&key) else { return };
         change(volume);
         if volume.mounts().all(|mount| mount.block) {
             volume.opened = None;
         }
-        if volume.places.values().all(|place| !place.held) {
+        let is_gone = if is_given { volume.attachments.is_empty() } else { volume.places.values().all(|place| !place.held) };
+        if is_gone {
             volume.device = None;
         }
     }

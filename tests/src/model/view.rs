@@ -66,7 +66,7 @@ pub fn device_line(label: &str, size: &str, read_only: bool) -> (String, String)
 impl State {
     pub(super) fn volume_line(&self, key: VolumeKey, volume: &Volume) -> (String, String) {
         let nodes: Vec<String> = volume.attachments.keys().map(ToString::to_string).collect();
-        let origin = volume.origin.map(|origin| match origin {
+        let origin = volume.origin.filter(|_| self.form.has(Need::Noted)).map(|origin| match origin {
             Origin::Volume(key) => key.to_string(),
             Origin::Snapshot(key) => key.to_string(),
         });
@@ -84,7 +84,7 @@ impl State {
     fn device_of(&self, volume: &Volume) -> Option<Device> {
         let given = || Device { size: volume.size, read_only: false };
         match self.form.backend.ground {
-            Ground::Devices => (!volume.attachments.is_empty()).then(given),
+            Ground::Devices if !self.form.has(Need::Untold) => (!volume.attachments.is_empty()).then(given),
             _ => volume.device.filter(|_| self.form.has(Need::Device)),
         }
     }
@@ -98,7 +98,10 @@ impl State {
         for (key, volume) in &self.volumes {
             lines.extend([self.volume_line(*key, volume)]);
             if let Some(device) = self.device_of(volume) {
-                lines.extend([device_line(&key.to_string(), device.size.word(), device.read_only)]);
+                let (what, how) = device_line(&key.to_string(), device.size.word(), device.read_only);
+                // Whether it has been asked meanwhile, by whoever asked for another one, is not known.
+                let may_be_larger = self.form.has(Need::Untold) && device.size != volume.size;
+                lines.insert(what, if may_be_larger { ANYTHING.to_owned() } else { how });
             }
             for (node, place) in &volume.places {
                 if let Some(mount) = &place.staged {

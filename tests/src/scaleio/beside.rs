@@ -56,6 +56,11 @@ impl Storage for Beside {
         name.to_owned()
     }
 
+    /// Snapshots are volumes.
+    fn imagined(&self, _what: &str, number: u8) -> String {
+        format!("{}-{:016x}", self.array.world().settings.system, 0xdead_0000_u64 + u64::from(number))
+    }
+
     /// The driver says who the one SDC is that it is; each node is told to be another.
     fn yaml(&self, name: &str) -> String {
         format!(

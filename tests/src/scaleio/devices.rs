@@ -4,12 +4,13 @@
 //! node from writing; so a disk comes to one node only when it has gone from another that could write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ScaleIo, State};
+use super::{ScaleIo, State, World};
 use crate::rig::Sdc;
 use crate::storage::{self, Follow, Following};
 
@@ -20,6 +21,13 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Store(PathBuf);
 
+/// The machines that volumes are shown on, by what each is called there.
+#[derive(Default)]
+pub(super) struct Machines(BTreeMap<String, Arc<dyn Sdc + Send + Sync>>);
+
+/// Volumes that nobody can write to until this is dropped.
+pub(super) struct Held<'a>(Vec<(&'a (dyn Sdc + Send + Sync), Vec<String>)>);
+
 /// Follows the mappings of the SDCs of one machine, until it is dropped.
 #[derive(Debug)]
 pub struct Devices(Following);
@@ -29,14 +37,14 @@ pub struct Devices(Following);
 struct Plugged {
     bytes: u64,
     read_only: bool,
-    /// Which of the machine's SDCs have it.
-    sdcs: BTreeSet<String>,
+    /// The mappings to the machine's SDCs.
+    mappings: BTreeSet<usize>,
 }
 
 struct Follower {
     state: Arc<State>,
     sdcs: Vec<String>,
-    machine: Box<dyn Sdc + Send>,
+    machine: Arc<dyn Sdc + Send + Sync>,
     store: Store,
     plugged: BTreeMap<String, Plugged>,
     /// How many requests had come when it looked last.
@@ -68,15 +76,50 @@ impl Store {
     }
 }
 
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl World {
+    /// Has what is written to these volumes wait, on whichever machine they are shown: what is copied of them meanwhile is as it is at one
+    /// moment, as what waits was not confirmed to anybody.
+    pub(super) fn hold(&self, volumes: &[&str]) -> Held<'_> {
+        let of = |place: &String| -> Vec<String> {
+            let shown = volumes.iter().filter(|volume| self.shown.contains_key(&((**volume).to_owned(), place.clone())));
+            shown.map(|volume| format!("{}-{volume}", self.settings.system)).collect()
+        };
+        let mut held = Held(Vec::new());
+        for (place, machine) in &self.machines.0 {
+            let own = of(place);
+            machine.hold(&own);
+            held.0.push((&**machine, own));
+        }
+        held
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(machine, volumes)| machine.release(volumes));
+    }
+}
+
 impl Devices {
     /// Shows what `array` maps to any of `sdcs` in `machine`, which has an [SDC](Sdc::install_sdc); several are nodes that are one machine.
     /// All machines of one array have one `store`.
-    pub fn follow(array: &ScaleIo, sdcs: &[&str], machine: impl Sdc + Send + 'static, store: &Store) -> Self {
-        array.world().store = Some(store.clone());
+    pub fn follow(array: &ScaleIo, sdcs: &[&str], machine: impl Sdc + Send + Sync + 'static, store: &Store) -> Self {
+        let machine: Arc<dyn Sdc + Send + Sync> = Arc::new(machine);
+        {
+            let mut world = array.world();
+            world.store = Some(store.clone());
+            world.machines.0.insert(sdcs[0].to_owned(), Arc::clone(&machine));
+        }
         Self(Following::start(Follower {
             state: Arc::clone(&array.state),
             sdcs: sdcs.iter().map(|sdc| (*sdc).to_owned()).collect(),
-            machine: Box::new(machine),
+            machine,
             store: store.clone(),
             plugged: BTreeMap::new(),
             seen: None,
@@ -97,7 +140,8 @@ impl Follow for Follower {
         let (mapped, seen) = self.mapped();
         self.seen = Some(seen);
         // Whoever gets it anew gets another disk.
-        let is_gone = |(id, before): &(&String, &Plugged)| mapped.get(*id).is_none_or(|now| now.sdcs.is_disjoint(&before.sdcs));
+        let is_gone =
+            |(id, before): &(&String, &Plugged)| mapped.get(*id).is_none_or(|now| now.mappings.is_disjoint(&before.mappings));
         let gone: Vec<String> = self.plugged.iter().filter(is_gone).map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.machine.unmap(&self.native(&id), &self.store.file(&id));
@@ -133,7 +177,9 @@ impl Follow for Follower {
             }
         }
         let place = self.place();
-        self.state.world.lock().unwrap().shown.retain(|(_, shown), _| *shown != place);
+        let mut world = self.state.world.lock().unwrap();
+        world.shown.retain(|(_, shown), _| *shown != place);
+        world.machines.0.remove(&place);
     }
 }
 
@@ -152,8 +198,8 @@ impl Follower {
             let mut own = volume.mapped.iter().filter(|mapping| self.sdcs.contains(&mapping.sdc)).peekable();
             if own.peek().is_some() {
                 let read_only = own.clone().all(|mapping| mapping.mode == "ReadOnly");
-                let sdcs = own.map(|mapping| mapping.sdc.clone()).collect();
-                found.insert(volume.id.clone(), Plugged { bytes: volume.kib << 10, read_only, sdcs });
+                let mappings = own.map(|mapping| mapping.number).collect();
+                found.insert(volume.id.clone(), Plugged { bytes: volume.kib << 10, read_only, mappings });
             }
         }
         (found, world.requests)

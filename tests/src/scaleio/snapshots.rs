@@ -1,5 +1,7 @@
 //! Snapshots, which are volumes that were cut from others.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::object::Wanted;
@@ -37,31 +39,33 @@ impl World {
             cuts.push((source, name));
         }
         let group = self.id("c");
-        let ids: Vec<String> = cuts
-            .into_iter()
-            .map(|(source, name)| {
-                let id = self.id("a");
-                let snapshot = Volume {
-                    id: id.clone(),
-                    name,
-                    kind: "Snapshot".to_owned(),
-                    ancestor: Some(source.id.clone()),
-                    group: Some(group.clone()),
-                    mapped: Vec::new(),
-                    limit: limit.to_owned(),
-                    secure_until: if minutes == 0 { 0 } else { now() + 60 * minutes },
-                    created: now(),
-                    going: None,
-                    ..source
-                };
-                if let (Some(store), Some(from)) = (&self.store, &snapshot.ancestor) {
-                    store.copy(from, &id);
-                }
-                self.volumes.insert(id.clone(), snapshot);
-                id
-            })
-            .collect();
+        let ids: Vec<String> = cuts.iter().map(|_| self.id("a")).collect();
+        self.copy(cuts.iter().map(|(source, _)| source.id.as_str()).zip(ids.iter().map(String::as_str)).collect());
+        for ((source, name), id) in cuts.into_iter().zip(&ids) {
+            let snapshot = Volume {
+                id: id.clone(),
+                name,
+                kind: "Snapshot".to_owned(),
+                ancestor: Some(source.id.clone()),
+                group: Some(group.clone()),
+                mapped: Vec::new(),
+                limit: limit.to_owned(),
+                secure_until: if minutes == 0 { 0 } else { now() + 60 * minutes },
+                created: now(),
+                going: None,
+                ..source
+            };
+            self.volumes.insert(id.clone(), snapshot);
+        }
         Ok(json!({"volumeIdList": ids, "snapshotGroupId": group}))
+    }
+
+    /// Gives each second one what the first has, all as of one moment.
+    fn copy(&self, pairs: Vec<(&str, &str)>) {
+        let Some(store) = &self.store else { return };
+        let held = self.hold(&pairs.iter().map(|(from, _)| *from).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        pairs.iter().for_each(|(from, to)| store.copy(from, to));
+        drop(held);
     }
 
     pub(crate) fn remove_group(&mut self, wanted: Wanted<'_>) -> Result<Value, Refused> {

@@ -15,7 +15,9 @@ const GIB: u64 = 1 << 20;
 /// An SDC that has a volume.
 #[derive(Debug, Clone)]
 pub struct Mapped {
-    /// Its id.
+    /// How many there were before it.
+    pub(super) number: usize,
+    /// The id of the SDC.
     pub sdc: String,
     /// `ReadWrite`, `ReadOnly` or `NoAccess`.
     pub mode: String,
@@ -321,7 +323,8 @@ impl World {
         if has >= most {
             return Err(Refused::too_many_volumes_of_sdc());
         }
-        volume.mapped.push(Mapped { sdc: sdc.clone(), mode, iops: 0, kbps: 0 });
+        let number = self.granted.len();
+        volume.mapped.push(Mapped { number, sdc: sdc.clone(), mode, iops: 0, kbps: 0 });
         if volume.mapped.iter().filter(|mapped| mapped.mode == "ReadWrite").count() > 1 {
             self.shared.push(id.to_owned());
         }

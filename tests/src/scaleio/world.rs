@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ScaleIoSettings;
-use super::devices::Store;
+use super::devices::{Machines, Store};
 use super::door::Done;
 use super::object::{Wanted, links, picked};
 use super::refused::Refused;
@@ -32,6 +32,8 @@ pub struct World {
     pub shared: Vec<String>,
     /// Where the content of volumes is, when mapped ones have disks.
     pub(super) store: Option<Store>,
+    /// Where those disks are.
+    pub(super) machines: Machines,
     /// Which volumes have a disk on the machine of which SDC, and whether it can only be read.
     pub(super) shown: BTreeMap<(String, String), bool>,
     /// How many requests there were.
@@ -42,10 +44,23 @@ pub struct World {
 impl World {
     pub(crate) fn new(settings: &ScaleIoSettings) -> Self {
         let (volumes, domains, pools, sdcs, failed, granted, shared) = Default::default();
-        let (store, shown) = Default::default();
+        let (store, machines, shown) = Default::default();
         let settings = settings.clone();
-        let mut world =
-            Self { settings, volumes, domains, pools, sdcs, failed, granted, shared, store, shown, requests: 0, number: 0 };
+        let mut world = Self {
+            settings,
+            volumes,
+            domains,
+            pools,
+            sdcs,
+            failed,
+            granted,
+            shared,
+            store,
+            machines,
+            shown,
+            requests: 0,
+            number: 0,
+        };
         let domain = world.domain("pd1");
         world.pool(&domain, "pool1");
         world

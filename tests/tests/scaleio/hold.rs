@@ -117,6 +117,13 @@ async fn readers_share_and_writers_do_not() {
     backend.detach(&id, Some(&node("node-a")), &Secrets::default(), soon()).await.unwrap();
     backend.attach(attach(&id, "node-c")).await.unwrap();
     assert_eq!(backend.attach(read("node-a")).await.unwrap_err().kind(), Kind::Precondition, "a writer has it");
+    // One that was alone with reading is told so again when another one has come to read.
+    backend.detach(&id, Some(&node("node-c")), &Secrets::default(), soon()).await.unwrap();
+    let alone = |node: &str| Attach { read_only: true, ..attach(&id, node) };
+    let told = backend.attach(alone("node-a")).await.unwrap();
+    backend.attach(read("node-b")).await.unwrap();
+    assert_eq!(backend.attach(alone("node-a")).await.unwrap(), told);
+    assert_eq!(backend.attach(alone("node-c")).await.unwrap_err().kind(), Kind::Precondition, "it would not be alone");
 }
 
 #[tokio::test]

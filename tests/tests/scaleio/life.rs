@@ -197,6 +197,19 @@ async fn a_clone_that_was_left_too_small_is_finished() {
     assert_eq!(array.world().volumes.len(), 2);
     let done = backend.create(NewVolume { deadline: soon(), ..wish() }).await.unwrap();
     assert_eq!((done.size, array.world().volumes.len()), (Bytes::gib(16), 2));
+    // Whether the source has grown since changes nothing of what is there, nor of what was left half made.
+    for _ in 0..6 {
+        array.trick("setVolumeSize", hawser_tests::scaleio::Trick::LoseRequest);
+    }
+    let exactly = |gib: u32| SizeRange::new(i64::from(gib) << 30, i64::from(gib) << 30).unwrap();
+    let late = || NewVolume { name: "c".parse().unwrap(), range: exactly(24), ..wish() };
+    assert_eq!(backend.create(late()).await.unwrap_err().kind(), Kind::Unavailable);
+    backend.expand(&made.id, exactly(24), &Secrets::default(), soon()).await.unwrap();
+    assert_eq!(backend.create(NewVolume { deadline: soon(), ..late() }).await.unwrap().size, Bytes::gib(24));
+    let exact = |gib: u32, name: &str| NewVolume { name: name.parse().unwrap(), range: exactly(gib), deadline: soon(), ..wish() };
+    assert_eq!(backend.create(exact(16, "b")).await.unwrap(), done);
+    assert_eq!(backend.create(exact(8, "b")).await.unwrap_err().kind(), Kind::OutOfRange);
+    assert_eq!(backend.create(exact(16, "d")).await.unwrap_err().kind(), Kind::OutOfRange);
 }
 
 #[tokio::test]

@@ -361,7 +361,8 @@ impl Plan {
             let made = volume.tags.get(label::SOURCE).map_or("nothing", String::as_str);
             return other(format!("and its source is {made}, not {}", self.source.as_deref().unwrap_or("nothing")));
         }
-        if volume.tags.get(label::ASKED) != Some(&self.asked) {
+        let asked = volume.tags.get(label::ASKED).map(String::as_str);
+        if asked != Some(self.asked.as_str()) && asked != Some(label::ADOPTED) {
             return other("and was asked for with other parameters or for another use".to_owned());
         }
         if self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|place| place.zone == volume.zone)) {

@@ -14,7 +14,7 @@ use super::ScaleIo;
 /// A system and its gateways.
 #[derive(Debug)]
 pub(super) struct Array {
-    pub(super) gateways: Gateways,
+    pub(super) gateways: Arc<Gateways>,
     pub(super) config: SystemConfig,
     system: OnceCell<System>,
     volume_max: OnceCell<Bytes>,
@@ -22,7 +22,7 @@ pub(super) struct Array {
 
 impl Array {
     pub(super) fn new(config: &SystemConfig, patience: Duration) -> Result<Self> {
-        let gateways = Gateways::new(config, patience)?;
+        let gateways = Arc::new(Gateways::new(config, patience)?);
         Ok(Self { gateways, config: config.clone(), system: OnceCell::new(), volume_max: OnceCell::new() })
     }
 

@@ -84,9 +84,10 @@ impl ScaleIo {
         let mut last = None;
         let mut made = false;
         for _ in 0..LOOKS_MAX {
-            if let Some(other) =
-                volume.mapped_sdc_info.iter().find(|other| other.sdc_id != sdc.id && !(shared && other.is_read_only()))
-            {
+            // What was given before, for reading, is the node's also when others have come to read since.
+            let is_own = !made && mode == MappingMode::ReadOnly && volume.mapping(&sdc.id).is_some_and(Mapping::is_read_only);
+            let may_stay = |other: &Mapping| other.sdc_id == sdc.id || (shared || is_own) && other.is_read_only();
+            if let Some(other) = volume.mapped_sdc_info.iter().find(|other| !may_stay(other)) {
                 // Another controller was as quick, for somebody else.
                 if made {
                     self.unmap_one(gateways, &volume.id, &sdc.id, deadline).await?;

@@ -15,6 +15,7 @@ use crate::provision::{Expanded, NewVolume, Source, Volume};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What is there under a name has to be, to be what is asked for.
+#[derive(Clone, Copy)]
 struct Wanted<'a> {
     name: &'a str,
     range: SizeRange,
@@ -151,8 +152,18 @@ impl ScaleIo {
         }
         let mut rule = rule(from.size(), array.volume_max(deadline).await?);
         rule.default = from.size();
-        let size = new.range.fit(&rule)?;
         let name = name::volume(&self.config.name_prefix, &new.name);
+        let wanted = Wanted { name: &name, range: new.range, pool: &from.storage_pool_id, kind: None, source: Some(&from.id) };
+        let size = match new.range.fit(&rule) {
+            // What was made when the source was smaller is as it was asked for.
+            Err(error) => {
+                let found = array.gateways.volume_by_name(&name, deadline).await;
+                let found = found.map_err(|refusal| refusal.while_doing(format_args!("look for {name}")))?;
+                let made = found.filter(|found| wanted.compare(found).is_ok());
+                return made.map(|found| (native.system, found)).ok_or(error);
+            }
+            size => size?,
+        };
         let cut = array.gateways.snapshot_volumes(&native.system, &[(from.id.clone(), name.clone())], true, deadline).await;
         let last = match cut {
             Ok(_) => None,
@@ -163,14 +174,13 @@ impl ScaleIo {
             Err(refusal) => return Err(refusal.while_doing(format_args!("make volume {name} from {noun} {native}"))),
         };
         let mut found = look(&array.gateways, &name, last, deadline).await?;
-        // A call that ended between the two steps left it as large as its source.
-        let any = SizeRange::at_least(Bytes::ZERO);
-        let wanted = Wanted { name: &name, range: any, pool: &from.storage_pool_id, kind: None, source: Some(&from.id) };
-        wanted.compare(&found)?;
-        if found.size() == from.size() && found.size() < size {
+        // A call that ended between the two steps left it as large as its source was then, which may have grown since.
+        let is_made = Wanted { range: SizeRange::at_least(Bytes::ZERO), ..wanted };
+        is_made.compare(&found)?;
+        if found.size() <= from.size() && found.size() < size {
             found = self.grow(&array, &found.id, size, deadline).await?;
         }
-        Wanted { range: new.range, ..wanted }.compare(&found)?;
+        wanted.compare(&found)?;
         Ok((native.system, found))
     }
 

@@ -2,16 +2,15 @@
 //! milliseconds there.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use super::{INSTALL, Sdc};
+use super::{DRIVER, INSTALL, Sdc, sdc_disks};
+use crate::binary::drv_cfg;
 use crate::kernel::{Loop, loops_below, run};
 use crate::rig::{Inside, Machine};
-
-/// Where the driver gets its orders.
-const DRIVER: &str = "/dev/scini";
 
 /// Where the links to disks are.
 const LINKS: &str = "/dev/disk/by-id";
@@ -20,11 +19,20 @@ fn order(words: &str) {
     fs::write(DRIVER, words).unwrap_or_else(|error| panic!("{words}: {error}"));
 }
 
+/// An order for each of these volumes that is there.
+fn each(word: &str, volumes: &[String]) {
+    for volume in volumes {
+        match fs::write(DRIVER, format!("{word} {volume}")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{word} {volume}: {error}"),
+            _ => {}
+        }
+    }
+}
+
 fn map(volume: &str, file: &Path, mode: &str) -> PathBuf {
     let backing = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
     order(&format!("map {volume} {} {mode}", backing.trim()));
-    let disks = fs::read_to_string(DRIVER).unwrap();
-    let (disk, _) = disks.lines().filter_map(|line| line.split_once(' ')).find(|(_, is)| *is == volume).unwrap();
+    let (disk, _) = sdc_disks().unwrap().into_iter().find(|(_, is)| *is == volume).unwrap();
     // What udev does, which is not there: the disk that is looked for is asked first.
     fs::create_dir_all(LINKS).unwrap();
     symlink(format!("../../{disk}"), link(volume)).unwrap();
@@ -38,9 +46,8 @@ fn link(volume: &str) -> PathBuf {
 impl Inside {
     /// Every disk of the driver, bound to its volume (`SYSTEM-VOLUME`).
     pub fn disks_of_sdc(self) -> Vec<Loop> {
-        let disks = fs::read_to_string(DRIVER).unwrap();
-        let disk = |(disk, volume): (&str, &str)| Loop { device: Path::new("/dev").join(disk), file: PathBuf::from(volume) };
-        disks.lines().filter_map(|line| line.split_once(' ')).map(disk).collect()
+        let disk = |(disk, volume): (String, String)| Loop { device: Path::new("/dev").join(disk), file: volume.into() };
+        sdc_disks().unwrap().into_iter().map(disk).collect()
     }
 }
 
@@ -49,7 +56,7 @@ impl Sdc for Inside {
     fn install_sdc(&self, guid: &str) {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
-            self.script(INSTALL, &[guid]).well();
+            self.script(INSTALL, &[guid, drv_cfg().to_str().unwrap()]).well();
         });
     }
 
@@ -59,6 +66,21 @@ impl Sdc for Inside {
 
     fn map_read_only(&self, volume: &str, file: &Path) -> PathBuf {
         map(volume, file, "ro")
+    }
+
+    fn grow_unseen(&self, file: &Path, bytes: u64) {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(bytes).unwrap();
+        for bound in loops_below(file) {
+            run("losetup", &["--set-capacity", bound.device.to_str().unwrap()]);
+        }
+    }
+
+    fn hold(&self, volumes: &[String]) {
+        each("hold", volumes);
+    }
+
+    fn release(&self, volumes: &[String]) {
+        each("release", volumes);
     }
 
     fn unmap(&self, volume: &str, file: &Path) {
