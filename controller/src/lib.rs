@@ -6,13 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod around;
 pub mod backend;
 pub mod backends;
-#[cfg(feature = "faults")]
-mod fault;
 pub mod provision;
 pub mod service;
 
 pub use backends::Backends;
-pub use provision::Provisioner;
+pub use provision::{Provisioner, VolumeStatus};
 pub use service::Controller;

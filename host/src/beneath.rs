@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use hawser_volume::{Bytes, Error, Result};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_NOW, Uid,
+    Access, AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_NOW, Uid,
 };
 use rustix::io::Errno;
 
@@ -323,6 +323,15 @@ impl Directory {
             rustix::fs::statx(&self.held, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS)
                 .attempt(what)?;
         Ok(entry(&stat).modified)
+    }
+
+    /// Whether this process may write into it. On NFS the server is asked, who may take this machine's root for nobody.
+    pub fn may_write(&self) -> Result<bool> {
+        match rustix::fs::accessat(rustix::fs::CWD, self.own_path(), Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => Ok(true),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(false),
+            Err(errno) => Err(errno::error(format!("ask what may be done in {}", self.shown.display()), errno)),
+        }
     }
 
     /// Space and inodes of the filesystem that it is in.

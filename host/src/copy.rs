@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use hawser_volume::{Bytes, Result};
-use rustix::fs::SeekFrom;
+use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::blank::read_exactly;
@@ -24,6 +25,16 @@ pub fn clone_file(src: &File, dst: &File) -> Result<bool> {
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => Ok(false),
         Err(errno) => Err(errno::error("clone a file", errno)),
     }
+}
+
+/// Whether files in `folder` can share their data, tried with two that have no name and no content.
+pub fn can_share(folder: &Path) -> Result<bool> {
+    let unnamed = || {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR);
+        file.map(File::from).attempt(|| format!("make a file in {}", folder.display()))
+    };
+    clone_file(&unnamed()?, &unnamed()?)
 }
 
 /// Copies the data of `src` into `dst`, which loses what it had, becomes as long as `src`, has holes where `src` has, and is on

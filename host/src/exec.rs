@@ -132,7 +132,8 @@ impl Program {
         }
     }
 
-    fn find(&self) -> Result<PathBuf> {
+    /// Where it is. `Precondition` when it is not installed.
+    pub(crate) fn find(&self) -> Result<PathBuf> {
         std::env::split_paths(&search_path()).map(|directory| directory.join(&self.name)).find(|path| path.is_file()).ok_or_else(
             || Error::precondition(format!("{} is not installed on this node; install the package that has it", self.name)),
         )

@@ -1,6 +1,6 @@
 //! Faults on demand, at every call that leaves the driver; in a build with the feature `faults` only.
 //!
-//! A [`Faulty`] stands in front of a [`Host`] (here), a `Provisioner` or an `Attacher` (in their crates) and passes every call on.
+//! [`Faults`] stand in front of a [`Host`](crate::Host), a `Provisioner` or an `Attacher` ([`hawser_volume::Surrounded`]) and pass every call on.
 //! The environment variable `HAWSER_FAULTS` names a file by which a test says what shall happen, while the process runs:
 //!
 //! ```text
@@ -20,15 +20,10 @@ use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hawser_volume::{Bytes, Deadline, Error, Filesystem, Result};
-
-use crate::{
-    Beneath, Content, Detached, Device, DeviceNumber, DiskName, FormatOptions, Host, MountEntry, MountOptions, MountTable,
-    NfsMount, Shape, Target, Usage,
-};
+use hawser_volume::{Around, Error, Result};
 
 /// How often a call that is held looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(5);
@@ -36,9 +31,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How many calls of one name are counted under one order.
 const COUNTED_MAX: u64 = 4;
 
-/// Something whose calls can be struck.
-#[derive(Debug)]
-pub struct Faulty<T: ?Sized>(pub Arc<T>);
+/// Faults, as ordered.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,92 +134,40 @@ fn injected(call: &str, fault: Fault) -> Error {
     })
 }
 
-/// Does a call that may block, or what was ordered instead.
-pub fn call<T>(name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let Some((board, order)) = Board::of_this_process().and_then(|board| Some((board, board.strike(name)?))) else {
-        return work();
-    };
-    match order.fault {
-        Fault::Fail => return Err(injected(name, order.fault)),
-        Fault::Lose => return work().and(Err(injected(name, order.fault))),
-        Fault::Delay(time) => std::thread::sleep(time),
-        Fault::Hold => {
-            while board.is_held(&order) {
-                std::thread::sleep(LOOK);
+impl Around for Faults {
+    fn blocking<T>(&self, call: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some((board, order)) = struck(call) else { return work() };
+        match order.fault {
+            Fault::Fail => return Err(injected(call, order.fault)),
+            Fault::Lose => return work().and(Err(injected(call, order.fault))),
+            Fault::Delay(time) => std::thread::sleep(time),
+            Fault::Hold => {
+                while board.is_held(&order) {
+                    std::thread::sleep(LOOK);
+                }
             }
         }
+        work()
     }
-    work()
-}
 
-/// The same for a call that waits; `pause` waits without blocking the thread.
-pub async fn call_async<T, P: Future<Output = ()>>(
-    name: &'static str,
-    pause: impl Fn(Duration) -> P,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let Some((board, order)) = Board::of_this_process().and_then(|board| Some((board, board.strike(name)?))) else {
-        return work.await;
-    };
-    match order.fault {
-        Fault::Fail => return Err(injected(name, order.fault)),
-        Fault::Lose => return work.await.and(Err(injected(name, order.fault))),
-        Fault::Delay(time) => pause(time).await,
-        Fault::Hold => {
-            while board.is_held(&order) {
-                pause(LOOK).await;
+    async fn waiting<T: Send>(&self, call: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let Some((board, order)) = struck(call) else { return work.await };
+        match order.fault {
+            Fault::Fail => return Err(injected(call, order.fault)),
+            Fault::Lose => return work.await.and(Err(injected(call, order.fault))),
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::Hold => {
+                while board.is_held(&order) {
+                    tokio::time::sleep(LOOK).await;
+                }
             }
         }
+        work.await
     }
-    work.await
 }
 
-/// Methods of a trait that pass a call on through [`call`], under the name `$side.method`.
-#[macro_export]
-macro_rules! faulty_methods {
-    ($side:literal $(fn $method:ident(&self $(, $argument:ident: $type:ty)*) -> Result<$answer:ty>;)*) => {
-        $(
-            fn $method(&self $(, $argument: $type)*) -> Result<$answer> {
-                $crate::fault::call(concat!($side, ".", stringify!($method)), || self.0.$method($($argument),*))
-            }
-        )*
-    };
-}
-
-impl Host for Faulty<dyn Host> {
-    faulty_methods! { "host"
-        fn mounts(&self) -> Result<MountTable>;
-        fn resolve(&self, path: &Path) -> Result<PathBuf>;
-        fn create_target(&self, path: &Path, shape: Shape) -> Result<Target>;
-        fn remove_target(&self, path: &Path) -> Result<()>;
-        fn open_device(&self, path: &Path, read_only: bool) -> Result<Device>;
-        fn mount(&self, device: &Device, filesystem: Filesystem, options: &MountOptions, target: &Target) -> Result<()>;
-        fn bind(&self, source: &Path, target: &Target, options: &MountOptions) -> Result<()>;
-        fn bind_device(&self, device: &Device, target: &Target) -> Result<()>;
-        fn mount_nfs(&self, mount: &NfsMount, deadline: Deadline) -> Result<Detached>;
-        fn attach(&self, mount: &Detached, target: &Target) -> Result<()>;
-        fn unmount(&self, path: &Path) -> Result<()>;
-        fn attach_loop(&self, image: &Path, read_only: bool) -> Result<Device>;
-        fn loops_of(&self, image: &Path) -> Result<Vec<PathBuf>>;
-        fn detach_loop(&self, device: &Path, image: &Path, deadline: Deadline) -> Result<()>;
-        fn resize_loop(&self, device: &Path) -> Result<Bytes>;
-        fn loop_image_of(&self, mount: &MountEntry) -> Result<Option<PathBuf>>;
-        fn loop_image(&self, number: DeviceNumber) -> Result<Option<PathBuf>>;
-        fn open_disk(&self, names: &[DiskName], read_only: bool, deadline: Deadline) -> Result<Option<Device>>;
-        fn disk_of(&self, mount: &MountEntry) -> Result<Beneath>;
-        fn is_severed(&self, mount: &MountEntry) -> Result<bool>;
-        fn rescan_disk(&self, names: &[DiskName], at_least: Bytes, deadline: Deadline) -> Result<Option<Bytes>>;
-        fn rest_disk(&self, names: &[DiskName]) -> Result<()>;
-        fn probe(&self, device: &Device) -> Result<Content>;
-        fn format(&self, device: &Device, filesystem: Filesystem, options: &FormatOptions, deadline: Deadline) -> Result<()>;
-        fn check(&self, device: &Device, filesystem: Filesystem, deadline: Deadline) -> Result<()>;
-        fn grow(&self, mount_point: &Path, filesystem: Filesystem, device: &Device) -> Result<bool>;
-        fn usage(&self, path: &Path) -> Result<Usage>;
-        fn sync(&self, path: &Path) -> Result<()>;
-        fn freeze(&self, path: &Path) -> Result<()>;
-        fn thaw(&self, path: &Path) -> Result<()>;
-        fn give_to_group(&self, path: &Path, gid: u32, deadline: Deadline) -> Result<()>;
-    }
+fn struck(call: &str) -> Option<(&'static Board, Order)> {
+    Board::of_this_process().and_then(|board| Some((board, board.strike(call)?)))
 }
 
 #[cfg(test)]

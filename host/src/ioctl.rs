@@ -381,6 +381,17 @@ pub(crate) fn mount_make_private(mount: impl AsFd, set: MountAttrFlags, clear: M
     nix::errno::Errno::result(done).map(drop)
 }
 
+/// `adjtimex` that changes nothing: whether a daemon keeps the clock right.
+#[expect(unsafe_code, reason = "neither rustix nor nix wraps adjtimex")]
+pub(crate) fn is_clock_synchronised() -> Result<bool> {
+    // SAFETY: the structure is plain numbers, for which zero is a value.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is the kernel's, fully initialised and exclusively ours; with no mode set the kernel only fills it.
+    let done = unsafe { libc::adjtimex(&raw mut state) };
+    nix::errno::Errno::result(done)?;
+    Ok(state.status & libc::STA_UNSYNC == 0)
+}
+
 /// Q_GETQUOTA and Q_SETQUOTA of a project (linux/quota.h): the command, shifted, with PRJQUOTA.
 const GET_QUOTA: libc::c_int = (0x800007 << 8) | 2;
 const SET_QUOTA: libc::c_int = (0x800008 << 8) | 2;

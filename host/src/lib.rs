@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::{Bytes, Deadline, Filesystem, Result};
 
+mod around;
 pub mod beneath;
 mod blank;
 mod busy;
@@ -27,6 +28,7 @@ pub mod disk;
 pub mod durable;
 pub mod elsewhere;
 mod errno;
+pub mod examine;
 pub mod exec;
 #[cfg(feature = "faults")]
 pub mod fault;

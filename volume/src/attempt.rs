@@ -26,6 +26,15 @@ pub fn jittered(base: Duration, most: Duration, attempt: u32) -> Duration {
     base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most).mul_f64(fastrand::f64())
 }
 
+/// A client that counts what it sends to a storage system.
+pub trait Requests: Send + Sync + std::fmt::Debug {
+    /// Requests so far: action, what came of it in one word, and how many.
+    fn requests(&self) -> Vec<(&'static str, &'static str, u64)>;
+
+    /// How many of them were sent again, by action.
+    fn repeats(&self) -> Vec<(&'static str, u64)>;
+}
+
 /// Requests by action and outcome, each attempt one.
 #[derive(Debug)]
 pub struct Counts<O>(Mutex<BTreeMap<(&'static str, O), u64>>);

@@ -16,6 +16,13 @@ pub struct Bytes(u64);
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl Bytes {
+    /// About as many, for people: whole units of the largest one of which there are ten at least.
+    #[must_use]
+    pub fn about(self) -> Self {
+        let unit = UNITS.into_iter().map(|(_, factor)| factor).find(|factor| self.0 / factor >= 10).unwrap_or(1);
+        Self(self.0 / unit * unit)
+    }
+
     /// No bytes.
     pub const ZERO: Bytes = Bytes(0);
 
@@ -231,6 +238,15 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
+
+    #[test]
+    fn about_as_many_is_short_to_read() {
+        for (bytes, text) in
+            [(36_109_787_136, "33GiB"), (12_000, "11KiB"), (9_999, "9999B"), (0, "0B"), (u64::MAX, "16777215TiB")]
+        {
+            assert_eq!(Bytes::new(bytes).about().to_string(), text);
+        }
+    }
 
     const RULE: SizeRule = SizeRule { default: Bytes::gib(1), min: Bytes::mib(1), max: Bytes::gib(1024), step: Bytes::new(4096) };
 

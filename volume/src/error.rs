@@ -80,12 +80,13 @@ pub struct Error {
     kind: Kind,
     message: String,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    on_record: bool,
 }
 
 impl Error {
     /// An error of `kind`; `message` says what was attempted on which object and how to mend it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, on_record: false }
     }
 
     /// Keeps `source` as the cause.
@@ -110,7 +111,7 @@ impl Error {
     /// The same failure seen from one step further out: the kind stays, `message` goes in front.
     #[must_use]
     pub fn while_doing(self, message: impl fmt::Display) -> Self {
-        Self { kind: self.kind, message: format!("{message}: {}", self.message), source: self.source }
+        Self { message: format!("{message}: {}", self.message), ..self }
     }
 
     /// The same failure under another kind, where a caller knows better what it means.
@@ -118,6 +119,18 @@ impl Error {
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
+    }
+
+    /// That [`crate::queue::Failures`] need not be told of it.
+    #[must_use]
+    pub(crate) fn on_record(mut self) -> Self {
+        self.on_record = true;
+        self
+    }
+
+    /// Whether it comes out of the queue, which has noted what there is to note of it.
+    pub(crate) fn is_on_record(&self) -> bool {
+        self.on_record
     }
 
     /// What came of it.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod around;
 pub mod attachment;
 pub mod attempt;
 pub mod bytes;
@@ -18,6 +19,7 @@ pub mod deadline;
 pub mod error;
 pub mod host_state;
 pub mod id;
+pub mod listen;
 pub mod mkfs;
 pub mod native;
 pub mod parameters;
@@ -29,6 +31,7 @@ pub mod status;
 pub mod topology;
 
 pub use access::{Access, AccessKind, AccessMode, Filesystem, MountAccess};
+pub use around::{Around, Surrounded};
 pub use attachment::Attachment;
 pub use bytes::{Bytes, SizeRange, SizeRule};
 pub use capability::{Capabilities, Expansion, Listing, SpecLevel};
@@ -36,6 +39,7 @@ pub use deadline::Deadline;
 pub use error::{Error, Kind, Result};
 pub use host_state::HostState;
 pub use id::{BackendName, GroupSnapshotId, NodeId, ObjectName, SnapshotId, VolumeId};
+pub use listen::HttpEndpoint;
 pub use mkfs::MkfsParameters;
 pub use native::NativeId;
 pub use record::Origin;

@@ -14,12 +14,21 @@
 //!
 //! Calls enter all their lanes under one lock, so the order is the same in every lane and no two calls can wait for each
 //! other in a circle.
+//!
+//! What the queue knows can be looked at without waiting for anybody: what runs and waits ([`Queue::work`]) and what failed
+//! ([`Queue::failures`]).
+
+mod failures;
+mod key;
+mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
@@ -30,16 +39,9 @@ use tracing::Instrument;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 
-/// An object that calls change: a volume by id, a name that is about to become a volume, a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(String);
-
-impl Key {
-    /// The object `name` of the kind `space` (`volume`, `name`, `snapshot`).
-    pub fn new(space: &str, name: impl AsRef<str>) -> Self {
-        Self(format!("{space}/{}", name.as_ref()))
-    }
-}
+pub use failures::{Failure, Failures};
+pub use key::Key;
+pub use work::Work;
 
 /// What makes two calls identical: the method and every byte of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,18 @@ impl Fingerprint {
 pub struct Queue {
     lanes: Arc<Mutex<Lanes>>,
     tasks: TaskTracker,
+    failures: Failures,
+    turns: Arc<Turns>,
+}
+
+/// Who is told that a call had its turn: its method, and how long it had waited.
+#[derive(Default)]
+struct Turns(OnceLock<Box<dyn Fn(&'static str, Duration) + Send + Sync>>);
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Turns").field(&self.0.get().is_some()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +89,8 @@ struct Place {
     number: u64,
     method: &'static str,
     since: Instant,
+    begun: OnceLock<Instant>,
+    callers: AtomicU32,
     fingerprint: Fingerprint,
     keys: BTreeSet<Key>,
     turn: Notify,
@@ -88,7 +104,23 @@ struct Ticket {
 
 enum Entry {
     Lead(Ticket),
-    Join(u64),
+    Join(Arc<Place>),
+}
+
+/// Held by whoever waits for the answer of a call.
+struct Caller(Arc<Place>);
+
+impl Caller {
+    fn of(place: &Arc<Place>) -> Self {
+        place.callers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(place))
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.callers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Locks even after a panic elsewhere: every section below leaves the lanes consistent at each step.
@@ -122,10 +154,21 @@ impl Queue {
         self.tasks.len()
     }
 
+    /// Has `tell` called with the method of each call that has its turn from now on, and how long it had waited. Once a queue; later
+    /// ones are not called.
+    pub fn on_turn(&self, tell: impl Fn(&'static str, Duration) + Send + Sync + 'static) {
+        let _ = self.turns.0.set(Box::new(tell));
+    }
+
     /// Waits until every call that has been accepted has finished; used once, at shutdown.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The failures of the calls that were in this queue.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// What runs on `key` now, and for how long, for messages to callers that could not wait.
@@ -140,10 +183,19 @@ impl Queue {
             && last.fingerprint == fingerprint
             && last.keys == keys
         {
-            return Entry::Join(last.number);
+            return Entry::Join(Arc::clone(last));
         }
         lanes.next += 1;
-        let place = Arc::new(Place { number: lanes.next, method, since: Instant::now(), fingerprint, keys, turn: Notify::new() });
+        let place = Arc::new(Place {
+            number: lanes.next,
+            method,
+            since: Instant::now(),
+            begun: OnceLock::new(),
+            callers: AtomicU32::new(0),
+            fingerprint,
+            keys,
+            turn: Notify::new(),
+        });
         for key in &place.keys {
             lanes.by_key.entry(key.clone()).or_default().push_back(Arc::clone(&place));
         }
@@ -191,6 +243,11 @@ impl<T: Clone + Send + Sync + 'static> Calls<T> {
         Self { queue: queue.clone(), method, answers: Arc::default() }
     }
 
+    /// The same under another name, for methods whose answers are of one type.
+    pub fn called(&self, method: &'static str) -> Self {
+        Self { queue: self.queue.clone(), method, answers: Arc::clone(&self.answers) }
+    }
+
     /// Runs `work` when its turn comes, or shares the answer of an identical call; waits for the answer until `deadline`.
     ///
     /// `request` is the deterministic encoding of the request. Cancelling the returned future gives up the answer, not the
@@ -200,17 +257,19 @@ impl<T: Clone + Send + Sync + 'static> Calls<T> {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let keys: BTreeSet<Key> = keys.into_iter().collect();
-        let mut answer = self.answer(keys.clone(), Fingerprint::new(self.method, request), work);
+        let (mut answer, _caller) = self.answer(keys.clone(), Fingerprint::new(self.method, request), work);
         let waited = tokio::time::timeout_at(deadline.instant().into(), answer.wait_for(Option::is_some)).await;
         match waited {
-            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(self.lost())),
+            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(self.lost())).map_err(Error::on_record),
             Ok(Err(_)) => Err(self.lost()),
             Err(_) => {
                 let running = match self.queue.running(&keys) {
                     Some((method, since)) => format!(" ({method} has been at it for {} s)", since.elapsed().as_secs()),
                     None => String::new(),
                 };
-                Err(Error::deadline_exceeded(format!("{} is still under way{running}; ask again for its result", self.method)))
+                // No failure of the work, which [`Queue::work`] shows.
+                let still = format!("{} is still under way{running}; ask again for its result", self.method);
+                Err(Error::deadline_exceeded(still).on_record())
             }
         }
     }
@@ -220,34 +279,44 @@ impl<T: Clone + Send + Sync + 'static> Calls<T> {
     }
 
     /// The answers are locked before the lanes, so that whoever is told to join finds the answer to wait for.
-    fn answer<F>(&self, keys: BTreeSet<Key>, fingerprint: Fingerprint, work: F) -> Answer<T>
+    fn answer<F>(&self, keys: BTreeSet<Key>, fingerprint: Fingerprint, work: F) -> (Answer<T>, Caller)
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let mut answers = lock(&self.answers);
         let ticket = match self.queue.enter(self.method, keys, fingerprint) {
             Entry::Lead(ticket) => ticket,
-            Entry::Join(number) => {
-                if let Some(answer) = answers.get(&number) {
-                    return answer.clone();
+            Entry::Join(place) => {
+                let caller = Caller::of(&place);
+                if let Some(answer) = answers.get(&place.number) {
+                    return (answer.clone(), caller);
                 }
                 // The leader is between leaving its lanes and forgetting its answer only with `answers` locked, and a
                 // fingerprint names the method, so a leader of this table is always found.
                 let (_, closed) = watch::channel(None);
-                return closed;
+                return (closed, caller);
             }
         };
         let number = ticket.place.number;
+        let caller = Caller::of(&ticket.place);
         let (sender, answer) = watch::channel(None);
         answers.insert(number, answer.clone());
         let forget = Arc::clone(&self.answers);
         let method = self.method;
+        let failures = self.queue.failures.clone();
+        let turns = Arc::clone(&self.queue.turns);
         let task = async move {
             ticket.place.turn.notified().await;
+            let begun = *ticket.place.begun.get_or_init(Instant::now);
+            if let Some(tell) = turns.0.get() {
+                tell(method, begun.saturating_duration_since(ticket.place.since));
+            }
             let result = AssertUnwindSafe(work)
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(Error::internal(format!("{method} panicked; see the log"))));
+            // Before anybody has the answer, so that whoever has it finds it on record.
+            failures.note(&ticket.place.keys, method, result.as_ref().err());
             let mut answers = lock(&forget);
             drop(ticket);
             answers.remove(&number);
@@ -255,7 +324,7 @@ impl<T: Clone + Send + Sync + 'static> Calls<T> {
             sender.send_replace(Some(result));
         };
         self.queue.tasks.spawn(task.in_current_span());
-        answer
+        (answer, caller)
     }
 }
 
@@ -311,6 +380,26 @@ mod tests {
         assert_eq!(queue.depth(), 0);
         assert!(lock(&queue.lanes).by_key.is_empty());
         assert!(lock(&calls.answers).is_empty());
+    }
+
+    #[tokio::test]
+    async fn how_long_a_call_waited_is_told_when_its_turn_comes() {
+        let queue = Queue::new();
+        let turns = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&turns);
+        queue.on_turn(move |method, waited| told.lock().unwrap().push((method, waited)));
+        let (stage, unstage) = (Calls::new(&queue, "Stage"), Calls::new(&queue, "Unstage"));
+        let work = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok(())
+        };
+        let first = stage.run(volume("a"), b"1", soon(), work);
+        let second = unstage.run(volume("a"), b"2", soon(), async { Ok(()) });
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_ok() && second.is_ok());
+        let turns = turns.lock().unwrap();
+        assert_eq!(turns.iter().map(|(method, _)| *method).collect::<Vec<_>>(), ["Stage", "Unstage"]);
+        assert!(turns[1].1 >= Duration::from_millis(20) && turns[0].1 < turns[1].1, "{turns:?}");
     }
 
     /// `stage, unstage, stage`: the third must not be answered by the first.

@@ -30,6 +30,29 @@ pub fn code(kind: Kind) -> Code {
     }
 }
 
+/// The canonical name of a gRPC code, as the CSI spec writes it.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 /// The kind that a CSI driver's code stands for, to its client. What the codes of the spec do not cover is the driver's fault.
 pub fn kind(code: Code) -> Kind {
     match code {
@@ -50,15 +73,20 @@ pub fn kind(code: Code) -> Kind {
     }
 }
 
+/// What a caller is told, and a message keeps: the whole chain, cut to a length that COs can show.
+pub fn message(error: &Error) -> String {
+    let mut message = error.chain();
+    if message.len() > MESSAGE_MAX {
+        let cut = (0..=MESSAGE_MAX - 3).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(cut);
+        message.push('…');
+    }
+    message
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let mut message = error.chain();
-        if message.len() > MESSAGE_MAX {
-            let cut = (0..=MESSAGE_MAX - 3).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-            message.truncate(cut);
-            message.push('…');
-        }
-        Status::new(code(error.kind()), message)
+        Status::new(code(error.kind()), message(&error))
     }
 }
 

@@ -1,14 +1,12 @@
-//! Faults on demand at the seam to a storage system: see `hawser_host::fault`.
+//! The seam to a storage system with something in front of it: see [`hawser_volume::around`].
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use hawser_host::fault::{Faulty, call_async};
 use hawser_volume::{
-    Access, Capabilities, Deadline, GroupSnapshotId, HostState, NodeId, ObjectName, Result, Secrets, SizeRange, SnapshotId,
-    VolumeId,
+    Access, Around, Capabilities, Deadline, GroupSnapshotId, HostState, NodeId, ObjectName, Result, Secrets, SizeRange,
+    SnapshotId, Surrounded, VolumeId,
 };
-use tokio::time::sleep;
 
 use crate::provision::{
     Announced, Attach, Capacity, CapacityQuery, Expanded, GroupSnapshot, NewSnapshot, NewVolume, Page, Provisioner,
@@ -16,28 +14,28 @@ use crate::provision::{
 };
 
 /// Passes every method of the trait on, under the name `provisioner.method`.
-macro_rules! faulty {
+macro_rules! surrounded {
     ($(async fn $method:ident(&self $(, $argument:ident: $type:ty)*) -> Result<$answer:ty>;)*) => {
         #[async_trait]
-        impl Provisioner for Faulty<dyn Provisioner> {
+        impl<A: Around> Provisioner for Surrounded<dyn Provisioner, A> {
             fn capabilities(&self) -> Capabilities {
-                self.0.capabilities()
+                self.inner.capabilities()
             }
 
             fn announce(&self, id: &VolumeId, change: &Announced) -> Option<Ticket> {
-                self.0.announce(id, change)
+                self.inner.announce(id, change)
             }
 
             $(
                 async fn $method(&self $(, $argument: $type)*) -> Result<$answer> {
-                    call_async(concat!("provisioner.", stringify!($method)), sleep, self.0.$method($($argument),*)).await
+                    self.around.waiting(concat!("provisioner.", stringify!($method)), self.inner.$method($($argument),*)).await
                 }
             )*
         }
     };
 }
 
-faulty! {
+surrounded! {
     async fn create(&self, new: NewVolume) -> Result<Volume>;
     async fn delete(&self, id: &VolumeId, secrets: &Secrets, deadline: Deadline) -> Result<()>;
     async fn attach(&self, attach: Attach) -> Result<PublishContext>;

@@ -1,25 +1,24 @@
-//! Faults on demand at the seam to a backend: see [`hawser_host::fault`].
+//! The seam to a backend with something in front of it: see [`hawser_volume::around`].
 
-use hawser_host::fault::Faulty;
-use hawser_host::{MountEntry, faulty_methods};
-use hawser_volume::{Bytes, Deadline, NodeId, Result, Segments, VolumeId};
+use hawser_host::MountEntry;
+use hawser_volume::{Around, Bytes, Deadline, NodeId, Result, Segments, Surrounded, VolumeId, surrounded_methods};
 
 use crate::attach::{Attach, Attacher, Source};
 
-impl Attacher for Faulty<dyn Attacher> {
+impl<A: Around> Attacher for Surrounded<dyn Attacher, A> {
     fn place(&self) -> Segments {
-        self.0.place()
+        self.inner.place()
     }
 
     fn max_volumes(&self) -> Option<u32> {
-        self.0.max_volumes()
+        self.inner.max_volumes()
     }
 
     fn is_withdrawn(&self, volume: &VolumeId) -> bool {
-        self.0.is_withdrawn(volume)
+        self.inner.is_withdrawn(volume)
     }
 
-    faulty_methods! { "attacher"
+    surrounded_methods! { "attacher"
         fn register(&self, node: &NodeId) -> Result<()>;
         fn attach(&self, attach: &Attach) -> Result<Source>;
         fn detach(&self, volume: &VolumeId, node: &NodeId, deadline: Deadline) -> Result<()>;
