@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hawser_volume::attempt::{Counts, Repeat};
+use hawser_volume::attempt::{Counts, Repeat, Requests};
 use hawser_volume::{Deadline, Result};
 use reqsign_core::{Env, OsEnv};
 use reqwest::Url;
@@ -80,6 +80,7 @@ pub struct Ec2 {
     wire: Wire,
     limiter: Limiter,
     counts: Counts<Outcome>,
+    repeats: Counts<()>,
 }
 
 impl Ec2 {
@@ -97,7 +98,16 @@ impl Ec2 {
         };
         let ways = Ways::new(options.ca_file.as_deref())?;
         let credentials = Credentials::new(&options.region, options.profile.as_deref(), env, ways.clone());
-        Ok(Self { wire: Wire::new(&ways, endpoint, credentials), limiter: Limiter::new(options.rate), counts: Counts::default() })
+        Ok(Self {
+            wire: Wire::new(&ways, endpoint, credentials),
+            limiter: Limiter::new(options.rate),
+            counts: Counts::default(),
+            repeats: Counts::default(),
+        })
+    }
+
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Requests so far, by action and outcome.
@@ -118,6 +128,9 @@ impl Ec2 {
             let uncertain = last.as_ref().is_some_and(Refusal::is_uncertain);
             if !self.limiter.wait(call.action, deadline).await || deadline.passed() {
                 return Err(last.unwrap_or_else(|| Refusal::unanswered(call.action, "there was no time left to ask", false)));
+            }
+            if last.is_some() {
+                self.repeats.add(call.action, ());
             }
             let refusal = match self.attempt(call, deadline).await {
                 Ok(answer) => return Ok(answer),
@@ -191,6 +204,16 @@ impl Ec2 {
             }
         }
         Err(Refusal::unanswered(action, "the listing does not end", false))
+    }
+}
+
+impl Requests for Ec2 {
+    fn requests(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.counts.read().into_iter().map(|((action, outcome), count)| (action, outcome.as_str(), count)).collect()
+    }
+
+    fn repeats(&self) -> Vec<(&'static str, u64)> {
+        self.repeats.read().into_iter().map(|((action, ()), count)| (action, count)).collect()
     }
 }
 

@@ -16,6 +16,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "ok",
+            Outcome::Throttled => "throttled",
+            Outcome::Failed => "failed",
+            Outcome::Refused => "refused",
+        }
+    }
+
     /// The outcome of a refusal of this class.
     pub fn of(class: Class) -> Self {
         match class {

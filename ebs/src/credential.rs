@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +34,13 @@ type Source = Box<dyn ProvideCredentialDyn<Credential = Credential>>;
 
 /// Signs requests, and gets new credentials in time. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Credentials(Arc<Signer<Credential>>);
+pub(crate) struct Credentials {
+    signer: Arc<Signer<Credential>>,
+    used: Used,
+}
+
+/// The source that the credentials came from last.
+type Used = Arc<Mutex<Option<&'static str>>>;
 
 impl Credentials {
     /// Credentials from the sources that `env` sets up, for requests to `region`; `profile` before `AWS_PROFILE`.
@@ -64,13 +70,20 @@ impl Credentials {
                 chain.extend([container, instance]);
             }
         }
-        Self(Arc::new(Signer::new(context, Chain(chain), RequestSigner::new(SERVICE, region.as_str()))))
+        let used = Used::default();
+        let chain = Chain { sources: chain, used: Arc::clone(&used) };
+        Self { signer: Arc::new(Signer::new(context, chain, RequestSigner::new(SERVICE, region.as_str()))), used }
+    }
+
+    /// Where the credentials came from that something was signed with last.
+    pub(crate) fn source(&self) -> Option<&'static str> {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the signature to the head of a request whose body has the digest that the header `x-amz-content-sha256` says.
     /// `Unauthenticated` when there are no credentials, `Unavailable` when their source cannot be asked at the moment.
     pub(crate) async fn sign(&self, head: &mut http::request::Parts) -> Result<()> {
-        self.0.sign(head, None).await.map_err(|error| {
+        self.signer.sign(head, None).await.map_err(|error| {
             let kind = if error.is_retryable() { Kind::Unavailable } else { Kind::Unauthenticated };
             Error::new(kind, "sign the request").caused_by(Told(error))
         })
@@ -108,11 +121,14 @@ fn with_causes(error: &reqsign_core::Error) -> String {
 }
 
 /// The first source that is set up.
-struct Chain(Vec<(&'static str, Source)>);
+struct Chain {
+    sources: Vec<(&'static str, Source)>,
+    used: Used,
+}
 
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.sources.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -120,10 +136,11 @@ impl ProvideCredential for Chain {
     type Credential = Credential;
 
     async fn provide_credential(&self, context: &Context) -> reqsign_core::Result<Option<Credential>> {
-        for (name, source) in &self.0 {
+        for (name, source) in &self.sources {
             match source.provide_credential_dyn(context).await {
                 Ok(Some(credential)) => {
                     tracing::debug!(source = name, "credentials for EC2");
+                    *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
                     return Ok(Some(credential));
                 }
                 Ok(None) => {}
@@ -135,7 +152,7 @@ impl ProvideCredential for Chain {
                 }
             }
         }
-        let asked: Vec<&str> = self.0.iter().map(|(name, _)| *name).collect();
+        let asked: Vec<&str> = self.sources.iter().map(|(name, _)| *name).collect();
         Err(reqsign_core::Error::credential_invalid(format!("there are no credentials; looked at {}", asked.join(", "))))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hawser_volume::{Error, Result};
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HOST, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use sha2::{Digest, Sha256};
@@ -75,6 +75,23 @@ fn http_client(ca_file: Option<&Path>, direct: bool) -> Result<Client> {
 impl Wire {
     pub(crate) fn new(ways: &Ways, endpoint: Url, credentials: Credentials) -> Self {
         Self { client: ways.to(endpoint.scheme()).clone(), endpoint, credentials }
+    }
+
+    /// Where requests go.
+    pub(crate) fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    /// What requests are signed with.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Whether somebody answers there: the header `Date` of whatever is answered to a request without a signature. Takes at most `limit`.
+    pub(crate) async fn greet(&self, limit: Duration) -> Result<Option<String>> {
+        let answer = self.client.get(self.endpoint.clone()).timeout(limit).send().await;
+        let answer = answer.map_err(|error| Error::unavailable("it does not answer").caused_by(error.without_url()))?;
+        Ok(answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 
     /// Sends `action` once and gives what is answered with 200. Takes at most `limit`.

@@ -11,7 +11,7 @@ use crate::config::NfsConfig;
 
 /// How Hawser itself mounts an export. A server that is silent gives an error, not a wait for ever; nothing that another controller
 /// changes is remembered; and what goes wrong here does not reach the mounts of volumes.
-const OWN: [&str; 9] =
+pub(crate) const OWN: [&str; 9] =
     ["softerr", "timeo=30", "retrans=1", "actimeo=0", "lookupcache=none", "nosharecache", "nosuid", "nodev", "noexec"];
 
 /// How long mounting may take.

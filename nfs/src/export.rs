@@ -96,6 +96,11 @@ impl Export {
         &self.config
     }
 
+    /// For how long the server has been silent; nothing while it answers. Never asks it.
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.gate.closed_for()
+    }
+
     fn source(&self) -> String {
         self.mount_of(Path::new(""), Default::default()).source()
     }

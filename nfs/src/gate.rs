@@ -72,6 +72,11 @@ impl Gate {
         self.state().closed.as_ref().map_or(Ok(()), |closed| Err(self.silent(closed)))
     }
 
+    /// For how long it has been closed; nothing while it is open. Never waits.
+    pub fn closed_for(&self) -> Option<Duration> {
+        self.state().closed.as_ref().map(|closed| closed.since.elapsed())
+    }
+
     fn silent(&self, closed: &Closed) -> Error {
         Error::unavailable(format!(
             "{} does not answer since {} s ({}); it is asked again every second and used as soon as it answers",

@@ -103,6 +103,23 @@ impl fmt::Debug for Tree {
 }
 
 impl Folders {
+    /// Whether `own` says which tree it is; an error when it is one that this version does not understand.
+    pub(crate) fn is_known(own: &Directory) -> Result<bool> {
+        let Some(text) = own.read(EXPORT, Bytes::mib(1))? else { return Ok(false) };
+        let record: ExportRecord = serde_json::from_slice(&text).map_err(|error| {
+            Error::precondition(format!("{} is not of a version that this one understands", own.shown().join(EXPORT).display()))
+                .caused_by(error)
+        })?;
+        if record.format > FORMAT {
+            return Err(Error::precondition(format!(
+                "{} was made by a newer version (format {}, this is {FORMAT})",
+                own.shown().display(),
+                record.format
+            )));
+        }
+        Ok(true)
+    }
+
     /// Opens the tree below `base`, making it when there is none.
     pub(crate) fn open(base: &Directory) -> Result<Self> {
         let base = base.try_clone()?;
@@ -121,33 +138,15 @@ impl Folders {
             }
         };
         let [volumes, snapshots, claims, nodes, new, trash, projects] = layout::ALL.map(open);
-        match own.read(EXPORT, Bytes::mib(1))? {
-            Some(text) => {
-                let record: ExportRecord = serde_json::from_slice(&text).map_err(|error| {
-                    Error::precondition(format!(
-                        "{} is not of a version that this one understands",
-                        own.shown().join(EXPORT).display()
-                    ))
-                    .caused_by(error)
-                })?;
-                if record.format > FORMAT {
-                    return Err(Error::precondition(format!(
-                        "{} was made by a newer version (format {}, this is {FORMAT})",
-                        own.shown().display(),
-                        record.format
-                    )));
-                }
-            }
-            None => {
-                let record = ExportRecord { format: FORMAT, id: Uuid::new_v4() };
-                let text = serde_json::to_vec_pretty(&record)
-                    .map_err(|e| Error::internal("encode the record of an export").caused_by(e))?;
-                let aside = format!(".{EXPORT}.{}", record.id);
-                own.create(&aside, &text)?;
-                // Somebody else may have been faster; then theirs holds.
-                own.link(&aside, &own, EXPORT)?;
-                own.remove_file(&aside)?;
-            }
+        if !Self::is_known(&own)? {
+            let record = ExportRecord { format: FORMAT, id: Uuid::new_v4() };
+            let text =
+                serde_json::to_vec_pretty(&record).map_err(|e| Error::internal("encode the record of an export").caused_by(e))?;
+            let aside = format!(".{EXPORT}.{}", record.id);
+            own.create(&aside, &text)?;
+            // Somebody else may have been faster; then theirs holds.
+            own.link(&aside, &own, EXPORT)?;
+            own.remove_file(&aside)?;
         }
         let folders = Self {
             volumes: volumes?,

@@ -42,10 +42,10 @@ pub struct Page<T> {
 /// What `pool.json` says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PoolRecord {
-    format: u32,
+pub(crate) struct PoolRecord {
+    pub(crate) format: u32,
     id: Uuid,
-    kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// An open pool. Its methods block.
@@ -349,7 +349,7 @@ impl Pool {
 }
 
 /// Refuses a directory with things in it that are not of a pool which is just being made.
-fn require_unused(root: &Path) -> Result<()> {
+pub(crate) fn require_unused(root: &Path) -> Result<()> {
     for entry in fs::read_dir(root).map_err(|e| io("list", root, e))? {
         let name = entry.map_err(|e| io("list", root, e))?.file_name();
         let ours = ["new", "trash", "nodes", LOCK, "pool.json", "lost+found"].iter().any(|known| name == *known)
