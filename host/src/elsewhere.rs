@@ -18,7 +18,7 @@ use crate::mountinfo::{MountEntry, MountTable};
 use crate::target::Place;
 
 /// The number of the namespace of processes in which the machine was booted (linux/proc_ns.h, `PROC_PID_INIT_INO`).
-const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+pub(crate) const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// A mount that some process sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn is_copy(point: &Path, path: &Path) -> bool {
     point.ends_with(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn sees_every_process() -> Result<()> {
+pub(crate) fn sees_every_process() -> Result<()> {
     let namespace = std::fs::metadata("/proc/self/ns/pid").attempt(|| "look at /proc/self/ns/pid".into())?.ino();
     if namespace == FIRST_NAMESPACE {
         return Ok(());

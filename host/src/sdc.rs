@@ -51,6 +51,29 @@ impl Sdc {
         })
     }
 
+    /// Where its program is.
+    pub fn path(&self) -> &Path {
+        &self.drv_cfg
+    }
+
+    /// How many systems the SDC knows the managers (MDMs) of. `Unavailable` when it does not tell.
+    pub fn managers(&self) -> Result<usize> {
+        let asked = Program::new(self.drv_cfg.to_string_lossy())
+            .argument("--query_mdms")
+            .run(Deadline::after(ANSWERS_WITHIN))
+            .map_err(|error| error.with_kind(Kind::Unavailable))?;
+        if asked.code != Some(0) {
+            return Err(Error::unavailable(format!(
+                "{} does not tell which MDMs it knows ({}){}",
+                self.drv_cfg.display(),
+                asked.status,
+                quoted(&asked.output)
+            )));
+        }
+        // A line a system: `MDM-ID 14dbbf5617523654 SDC ID … IPs [0]-10.0.0.1`.
+        Ok(asked.output.lines().filter(|line| line.trim_start().starts_with("MDM-ID")).count())
+    }
+
     /// Which volume the disk at `path` is, as the driver tells it: the ids of its system and its own, `SYSTEM-VOLUME`. `Unavailable` when
     /// it does not tell.
     pub(crate) fn volume_of(&self, path: &Path) -> Result<String> {
@@ -147,6 +170,17 @@ mod tests {
         let (_place, sdc) = saying("echo 'Error: no such device'");
         let error = sdc.volume_of(Path::new("/dev/scinia")).unwrap_err();
         assert!(error.kind() == Kind::Unavailable && error.to_string().contains("which is no volume"), "{error}");
+    }
+
+    #[test]
+    fn the_systems_that_it_knows_are_counted() {
+        let line = "MDM-ID 14dbbf5617523654 SDC ID d3b2a1c000000001 INSTALLATION ID 5a IPs [0]-10.0.0.1 [1]-10.0.0.2";
+        let (_place, sdc) = saying(&format!("[ \"$*\" = --query_mdms ] && echo Retrieved 1 mdm && echo '{line}'"));
+        assert_eq!(sdc.managers().unwrap(), 1);
+        let (_place, sdc) = saying("echo Retrieved 0 mdms");
+        assert_eq!(sdc.managers().unwrap(), 0);
+        let (_place, sdc) = saying("exit 3");
+        assert_eq!(sdc.managers().unwrap_err().kind(), Kind::Unavailable);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod attachment;
 mod capacity;
 pub mod config;
 mod connection;
+pub mod examine;
 mod export;
 mod filling;
 pub mod gate;

@@ -32,6 +32,7 @@
 mod attachment;
 mod capacity;
 mod config;
+pub mod examine;
 mod group;
 mod image;
 mod layout;

@@ -1,10 +1,11 @@
 //! Why a gateway does not let its user in: one step after another, as far as they lead.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hawser_volume::checkup::Check;
+use hawser_volume::checkup::{self, Check, Finding};
 use hawser_volume::{Deadline, Error};
 use reqwest::Url;
+use reqwest::header::DATE;
 use reqwest::tls::TlsInfo;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -88,8 +89,8 @@ async fn reached(address: &Url, trust: &Trust) -> (Vec<Check>, bool) {
         return (checks, false);
     };
     checks.push(Check::well(gateway.clone(), format!("accepts connections at {socket}")));
-    let certificate = match certificate(address).await {
-        Ok(certificate) => certificate,
+    let (certificate, date) = match certificate(address).await {
+        Ok(found) => found,
         Err(error) => {
             let mend = "correct the port in `gateways`: what listens there is no web server with TLS";
             checks.push(Check::wrong(gateway, error.chain(), mend));
@@ -112,16 +113,20 @@ async fn reached(address: &Url, trust: &Trust) -> (Vec<Check>, bool) {
         ),
         Ok(()) => Check::well(gateway, format!("its certificate is believed (SHA-256 {certificate})")),
     });
+    // Nothing is signed with the time here, but certificates and tokens run out by it.
+    let clock = checkup::clock(&format!("{host}:{port}"), date.as_deref(), SystemTime::now());
+    checks.extend(clock.filter(|clock| !matches!(clock.finding, Finding::Well { .. })));
     (checks, is_believed)
 }
 
-/// The SHA-256 of the certificate of whoever is there. Nothing secret is sent.
-async fn certificate(address: &Url) -> Result<String, Error> {
+/// The SHA-256 of the certificate of whoever is there, and the time as they have it. Nothing secret is sent.
+async fn certificate(address: &Url) -> Result<(String, Option<String>), Error> {
     let client = tls::client(&Trust::Anyone, true)?;
     let answer = client.get(address.clone()).timeout(CONNECT_MAX).send().await.map_err(unanswered)?;
     let certificate = answer.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
     let certificate = certificate.ok_or_else(|| Error::unavailable("it shows no certificate"))?;
-    Ok(Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect())
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+    Ok((Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect(), date))
 }
 
 fn unanswered(error: reqwest::Error) -> Error {

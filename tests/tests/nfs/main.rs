@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 mod condition;
+mod doctor;
 mod given;
 mod hostile;
 mod life;
