@@ -17,6 +17,7 @@ macro_rules! rpc {
 }
 
 mod ask;
+mod by_hand;
 mod left;
 mod retry;
 
@@ -35,6 +36,7 @@ use hawser_volume::{Bytes, Deadline, Error, HostState, Kind, Result};
 use tonic::transport::{Channel, Endpoint};
 
 pub use ask::Abilities;
+pub use by_hand::status;
 use retry::calling;
 
 /// A string map, as CSI has several of them.
@@ -54,8 +56,8 @@ pub struct Driver {
     pub node_id: String,
     /// What it can do.
     pub can: Abilities,
-    /// Whether it is Hawser's own.
-    own: bool,
+    /// Its backends, if it is Hawser's own.
+    own: Option<Vec<String>>,
     controller: Channel,
     node: Channel,
 }
@@ -91,8 +93,17 @@ pub fn channel(endpoint: &str) -> Result<Channel> {
 
 impl Driver {
     /// A driver behind these channels (the same twice if one process serves both halves). Waits until it answers, or until
-    /// `deadline`.
+    /// `deadline`. `Unsupported` without a Node service.
     pub async fn connect(controller: Channel, node: Channel, deadline: Deadline) -> Result<Self> {
+        let driver = Self::connect_any(controller, node, deadline).await?;
+        if !driver.can.node {
+            return Err(Error::unsupported(format!("driver {} serves no Node service on this socket", driver.name)));
+        }
+        Ok(driver)
+    }
+
+    /// The same without the Node service, if there is none: `node_id` is empty then.
+    pub async fn connect_any(controller: Channel, node: Channel, deadline: Deadline) -> Result<Self> {
         let asked = ask::ask(&controller, &node, deadline).await?;
         let ask::Asked { name, version, node_id, own, can } = asked;
         Ok(Self { name, version, node_id, own, can, controller, node })
@@ -156,12 +167,17 @@ impl Driver {
 
     /// ControllerPublishVolume to this node; nothing to do for a driver without it.
     pub async fn attach(&self, volume: &Use, deadline: Deadline) -> Result<Context> {
+        self.attach_to(volume, &self.node_id, deadline).await
+    }
+
+    /// ControllerPublishVolume to `node`; nothing to do for a driver without it.
+    pub async fn attach_to(&self, volume: &Use, node: &str, deadline: Deadline) -> Result<Context> {
         if !self.can.attach {
             return Ok(Context::new());
         }
         let request = csi::ControllerPublishVolumeRequest {
             volume_id: volume.id.clone(),
-            node_id: self.node_id.clone(),
+            node_id: node.to_owned(),
             volume_capability: Some(volume.capability.clone()),
             readonly: volume.read_only && self.can.attach_read_only,
             volume_context: volume.context.clone(),
@@ -180,7 +196,7 @@ impl Driver {
     /// The same from a node that was proved dead. Hawser's own driver is told so, and may then use force where its storage system
     /// would wait for the node; other drivers know no such word.
     pub async fn detach_dead(&self, id: &str, node: &str, deadline: Deadline) -> Result<()> {
-        let told = self.own.then(|| (HOLDER_IS_DEAD.to_owned(), "true".to_owned()));
+        let told = self.is_own().then(|| (HOLDER_IS_DEAD.to_owned(), "true".to_owned()));
         self.detach_with(id, node, told.into_iter().collect(), deadline).await
     }
 
@@ -265,7 +281,7 @@ impl Driver {
     /// Whether the storage system of a volume knows that the host of `node` is up, or that it is not. Only Hawser's own driver is asked:
     /// CSI has no such call.
     pub async fn host_state(&self, id: &str, node: &str, deadline: Deadline) -> Result<HostState> {
-        if !self.own {
+        if !self.is_own() {
             return Ok(HostState::Unknown(format!(
                 "CSI has no call by which driver {} could say whether a host is up",
                 self.name
@@ -284,7 +300,18 @@ impl Driver {
     /// Every volume that the driver lists, with who has it.
     pub async fn list(&self, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
         let mut all = Vec::new();
-        self.pages(deadline, |entries| {
+        self.pages(String::new(), deadline, |entries| {
+            all.extend(entries);
+            false
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Every volume of one of [its backends](Self::backends), while others may be away.
+    pub async fn list_backend(&self, backend: &str, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
+        let mut all = Vec::new();
+        self.pages(format!("={backend}:"), deadline, |entries| {
             all.extend(entries);
             false
         })
@@ -299,7 +326,7 @@ impl Driver {
         wanted: impl Fn(&csi::Volume) -> bool,
     ) -> Result<Option<csi::list_volumes_response::Entry>> {
         let mut found = None;
-        self.pages(deadline, |entries| {
+        self.pages(String::new(), deadline, |entries| {
             found = entries.into_iter().find(|entry| entry.volume.as_ref().is_some_and(&wanted));
             found.is_some()
         })
@@ -307,29 +334,43 @@ impl Driver {
         Ok(found)
     }
 
-    /// Gives each page of volumes to `take` until that has enough.
+    /// Gives each page of volumes from `token` on to `take` until that has enough.
     async fn pages(
         &self,
+        mut token: String,
         deadline: Deadline,
         mut take: impl FnMut(Vec<csi::list_volumes_response::Entry>) -> bool,
     ) -> Result<()> {
         if !self.can.list {
             return Err(Error::unsupported(format!("driver {} cannot list its volumes (LIST_VOLUMES)", self.name)));
         }
-        let mut token = String::new();
         loop {
             let request = csi::ListVolumesRequest { max_entries: PAGE, starting_token: token.clone() };
             let call = rpc!(self.controller(), list_volumes);
             let answer = calling("ListVolumes", "its volumes", deadline, request, call).await?;
-            let next = answer.next_token;
-            if take(answer.entries) || next.is_empty() {
+            if take(answer.entries) || !self.is_more("ListVolumes", &mut token, answer.next_token)? {
                 return Ok(());
             }
-            if next == token {
-                return Err(Error::internal(format!("ListVolumes: driver {} repeats the token {token:?} for ever", self.name)));
-            }
-            token = next;
         }
+    }
+
+    /// Whether it is Hawser's own, whichever name it was given.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The backends of Hawser's own driver; none of anybody else's.
+    pub fn backends(&self) -> &[String] {
+        self.own.as_deref().unwrap_or_default()
+    }
+
+    /// Goes to the page after the one that began at `token`, if there is one.
+    fn is_more(&self, method: &str, token: &mut String, next: String) -> Result<bool> {
+        if !next.is_empty() && next == *token {
+            return Err(Error::internal(format!("{method}: driver {} repeats the token {token:?} for ever", self.name)));
+        }
+        *token = next;
+        Ok(!token.is_empty())
     }
 }
 

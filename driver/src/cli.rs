@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it does.
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,19 +9,22 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use hawser_host::{Host, Linux};
-use hawser_volume::{Error, NodeId, Result};
+use hawser_volume::{Error, HttpEndpoint, NodeId, Result};
 use serde::Serialize;
 
 use crate::bridge;
+use crate::client::{self, SnapshotCommand, VolumeCommand};
 use crate::config::Config;
 use crate::demo;
 use crate::doctor;
-use crate::leaked;
+use crate::http;
 use crate::mesos::{self, MesosCommand};
+use crate::page::Page;
 use crate::plugin::{Mode, Plugin};
 use crate::serve::{self, stop_signal};
 use crate::socket::{self, Socket};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::spans::Exporter;
+use crate::telemetry::{self, LogFormat, Telemetry};
 
 /// Exit code for a command line or configuration that must be mended first (EX_USAGE of sysexits.h).
 const USAGE: u8 = 64;
@@ -53,12 +57,19 @@ enum Command {
     /// The Mesos side: what tasks declare, and what agents read.
     #[command(subcommand)]
     Mesos(MesosCommand),
-    /// Volumes in a storage system, besides what a CO asks for.
+    /// Work with volumes by hand, through the socket of any CSI driver (docs/cli.md).
     #[command(subcommand)]
     Volume(VolumeCommand),
-    /// Find out what keeps a backend from working (type: scaleio): each gateway's name, port, certificate and login, the system, the
-    /// pool and what is left in it, each with what to do about it. Changes nothing. Exits with 0 when nothing is wrong, with 2
-    /// otherwise.
+    /// Work with snapshots by hand.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Show this node: its id, its place, how many volumes it can have, and which it has.
+    Node(client::NodeOptions),
+    /// Say where a volume is, who has it, and what to do next. Changes nothing. Exits with 0 when nothing is wrong, with 2 otherwise.
+    Why(client::WhyOptions),
+    /// Find out what keeps this machine from doing its work: the machine itself (kernel, programs, rights, mounts, clock, sockets), each
+    /// storage system step by step, Mesos' agent and master, and what volumes that are gone have left. Each finding comes with what to do
+    /// about it. Changes nothing. Exits with 0 when nothing is wrong, with 2 otherwise.
     Doctor(doctor::Options),
     /// Print a completion script for a shell.
     Completion {
@@ -76,7 +87,17 @@ struct Bridge {
     #[arg(long, env = "HAWSER_NODE_ID", value_name = "ID")]
     node_id: Option<String>,
     #[command(flatten)]
+    http: HttpArgument,
+    #[command(flatten)]
     log: Log,
+}
+
+#[derive(Debug, clap::Args)]
+struct HttpArgument {
+    /// Where to serve the status page, metrics and health over HTTP: 127.0.0.1:9810, [::]:9810, or :9810 for every address. Beats `http-endpoint` of the
+    /// configuration; nowhere without either.
+    #[arg(long, env = "HAWSER_HTTP_ENDPOINT", value_name = "ADDRESS")]
+    http_endpoint: Option<HttpEndpoint>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,19 +125,15 @@ struct Serve {
     #[arg(long, env = "HAWSER_NODE_ID", value_name = "ID")]
     node_id: Option<String>,
     #[command(flatten)]
+    http: HttpArgument,
+    #[command(flatten)]
     log: Log,
 }
 
 #[derive(Debug, Subcommand)]
-enum VolumeCommand {
-    /// List the volumes, attachments and temporary snapshots that carry Hawser's tags and that nobody claims (type: ebs). Deletes
-    /// nothing unless it is told to.
-    Leaked(leaked::Options),
-}
-
-#[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check a file: every mistake with its line, or nothing.
+    /// Check a file: every mistake with its line. What is allowed and has not the effect that it seems to have is a warning on standard
+    /// error, and no mistake.
     Check {
         /// The file.
         file: PathBuf,
@@ -136,14 +153,23 @@ pub fn run() -> ExitCode {
     if arguments.first().is_some_and(|program| Path::new(program).file_name() == Some("dvdcli".as_ref())) {
         arguments.insert(1, "dvdcli".into());
     }
-    let cli = Cli::parse_from(arguments);
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are asked for, and no mistake.
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
     let done = match cli.command {
         Command::Serve(serve) => run_serve(serve),
         Command::Bridge(bridge) => run_bridge(bridge),
         Command::Dvdcli(options) => run_dvdcli(options),
-        Command::Config(ConfigCommand::Check { file }) => {
-            Config::load(Some(&file)).and_then(|_| print(&format!("{}: in order\n", file.display())))
-        }
+        Command::Config(ConfigCommand::Check { file }) => Config::check(&file).and_then(|warnings| {
+            let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
+            let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+            print(&format!("{}: in order\n", file.display()))
+        }),
         Command::Config(ConfigCommand::Show { config }) => {
             Config::load(config.as_deref()).and_then(|config| print(&config.to_yaml()?))
         }
@@ -157,7 +183,10 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
-        Command::Volume(VolumeCommand::Leaked(options)) => runtime().and_then(|runtime| runtime.block_on(leaked::run(&options))),
+        Command::Volume(command) => return by_hand(client::volume(command)),
+        Command::Snapshot(command) => return by_hand(client::snapshot(command)),
+        Command::Node(options) => return by_hand(client::node(&options)),
+        Command::Why(options) => return by_hand(client::why(&options)),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hawser", &mut script);
@@ -169,6 +198,17 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "hawser: {}", error.chain());
             ExitCode::from(if error.kind() == hawser_volume::Kind::Invalid { USAGE } else { 1 })
+        }
+    }
+}
+
+/// What a person does with volumes: its failures have exit codes that scripts can tell apart.
+fn by_hand(work: impl Future<Output = Result<ExitCode>>) -> ExitCode {
+    match runtime().and_then(|runtime| runtime.block_on(work)) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "hawser: {}", error.chain());
+            ExitCode::from(client::exit_code(error.kind()))
         }
     }
 }
@@ -207,13 +247,26 @@ async fn run_bench(options: hawser_bench::Options) -> Result<()> {
     hawser_bench::run(options, token).await
 }
 
+/// Begins with logs, and with traces if the environment asks for them; what is returned sends the last of them when it is dropped.
+fn begin_telling(runtime: &tokio::runtime::Runtime, log: &Log) -> Result<Option<Exporter>> {
+    let _entered = runtime.enter();
+    let exporter = Exporter::from_env(|name| std::env::var(name).ok())?;
+    telemetry::init(log.log_format, &log.log, exporter.as_ref())?;
+    Ok(exporter)
+}
+
 fn run_bridge(arguments: Bridge) -> Result<()> {
-    telemetry::init(arguments.log.log_format, &arguments.log.log)?;
+    let runtime = runtime()?;
+    let _exporter = begin_telling(&runtime, &arguments.log)?;
     let config = Config::load(arguments.config.as_deref())?;
     let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let stop = stop_signal().await?;
-        bridge::run(&config, node_id, stop).await
+        let endpoint = arguments.http.http_endpoint.or(config.bridge.http_endpoint);
+        let telemetry = Telemetry { is_read: endpoint.is_some(), ..Telemetry::default() };
+        let page = Page::new(&telemetry);
+        let work = bridge::run(&config, node_id, &telemetry, &page, stop);
+        http::beside(endpoint, &telemetry, page.router(), work).await
     })
 }
 
@@ -223,7 +276,8 @@ fn run_dvdcli(options: hawser_bridge::door::dvdcli::Options) -> Result<()> {
 }
 
 fn run_serve(arguments: Serve) -> Result<()> {
-    telemetry::init(arguments.log.log_format, &arguments.log.log)?;
+    let runtime = runtime()?;
+    let _exporter = begin_telling(&runtime, &arguments.log)?;
     let config = Config::load(arguments.config.as_deref())?;
     let endpoint = arguments.endpoint.as_ref().or(config.driver.endpoint.as_ref()).ok_or_else(|| {
         Error::invalid(
@@ -233,19 +287,27 @@ fn run_serve(arguments: Serve) -> Result<()> {
     let path = socket::endpoint(endpoint)?;
     let node_id: Option<NodeId> = arguments.node_id.map(|id| id.parse()).transpose()?;
     let host: Arc<dyn Host> = Arc::new(Linux);
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         // A signal must find its handler as soon as anybody can know of this process.
         let stop = stop_signal().await?;
-        let plugin = Plugin::build(&config, arguments.mode, node_id, &host)?;
-        let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
-        tracing::info!(
-            socket = %path.display(),
-            mode = ?arguments.mode,
-            plugin = %config.driver.name,
-            backends = plugin.identity.manifest.get("backends").map(String::as_str).unwrap_or_default(),
-            version = env!("CARGO_PKG_VERSION"),
-            "serving"
-        );
-        serve::serve(plugin, socket, stop).await
+        let http_endpoint = arguments.http.http_endpoint.or(config.driver.http_endpoint);
+        let telemetry = Telemetry { is_read: http_endpoint.is_some(), ..Telemetry::default() };
+        let page = Page::new(&telemetry);
+        // Before anything that may take long, so that whoever looks can see that the process lives.
+        let work = async {
+            let plugin = Plugin::build(&config, arguments.mode, node_id, &host, &telemetry)?;
+            page.show(&plugin);
+            let socket = Socket::open(&path, config.driver.socket_group.as_deref())?;
+            tracing::info!(
+                socket = %path.display(),
+                mode = ?arguments.mode,
+                plugin = %config.driver.name,
+                backends = plugin.identity.manifest.get("backends").map(String::as_str).unwrap_or_default(),
+                version = env!("CARGO_PKG_VERSION"),
+                "serving"
+            );
+            serve::serve(plugin, socket, stop).await
+        };
+        http::beside(http_endpoint, &telemetry, page.router(), work).await
     })
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `hawser.dev/volume` | volumes | cluster and digest of the name: by it a volume is found |
 //! | `hawser.dev/snapshot` | snapshots | the same for snapshots |
-//! | `hawser.dev/asked` | volumes | a digest of what was asked for besides the size |
+//! | `hawser.dev/asked` | volumes | a digest of what was asked for besides the size, or `adopted` |
 //! | `hawser.dev/source` | volumes | what it was made from: `snapshot/…` or `volume/…` |
 //! | `hawser.dev/copying` | snapshots | cut to make the volume of this `hawser.dev/volume`, and removed afterwards |
 //! | `hawser.dev/iops-per-gib` | volumes | keep the operations in this proportion when it grows |
@@ -25,6 +25,9 @@ pub const SNAPSHOT: &str = "hawser.dev/snapshot";
 
 /// Digest of what was asked for.
 pub const ASKED: &str = "hawser.dev/asked";
+
+/// In the place of that digest on a volume that something else made: nothing was asked for, so it fits whatever is.
+pub const ADOPTED: &str = "adopted";
 
 /// What a volume was made from.
 pub const SOURCE: &str = "hawser.dev/source";

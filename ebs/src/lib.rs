@@ -12,6 +12,7 @@
 //! * [`batch`] makes one `Describe…` of what many callers ask for at the same time.
 //! * [`grant`] and [`place`] are what the controller side and the node side agree on; [`label`] is what is written on volumes.
 //! * [`here`] is which instance a node is, from its configuration and its [metadata](imds), and how [many](limits) volumes it can have.
+//! * [`examine`] finds what keeps all of it from working.
 //! * [`leak`] finds what carries our tags and nobody claims.
 //! * [`watch`] lets any number of callers wait for the states of volumes with one poller.
 //!
@@ -19,12 +20,14 @@
 //! happened, the caller is told so ([`Refusal::is_uncertain`]) and looks.
 
 pub mod account;
+mod adopt;
 pub mod batch;
 pub mod client;
 pub mod config;
 pub mod count;
 mod credential;
 pub mod endpoint;
+pub mod examine;
 pub mod form;
 pub mod grant;
 pub mod here;
@@ -47,6 +50,7 @@ mod xml;
 pub mod zone;
 
 pub use account::Account;
+pub use adopt::Adoption;
 pub use client::{ClientOptions, Ec2};
 pub use config::EbsConfig;
 pub use endpoint::Region;

@@ -30,6 +30,18 @@ pub struct Abilities {
     pub capacity: bool,
     /// STAGE_UNSTAGE_VOLUME.
     pub stage: bool,
+    /// EXPAND_VOLUME of its Controller service.
+    pub expand: bool,
+    /// EXPAND_VOLUME of its Node service.
+    pub expand_here: bool,
+    /// CLONE_VOLUME.
+    pub clone: bool,
+    /// CREATE_DELETE_SNAPSHOT.
+    pub snapshots: bool,
+    /// LIST_SNAPSHOTS.
+    pub list_snapshots: bool,
+    /// Whether there is a Node service.
+    pub node: bool,
 }
 
 /// The answers.
@@ -37,7 +49,7 @@ pub(super) struct Asked {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) node_id: String,
-    pub(super) own: bool,
+    pub(super) own: Option<Vec<String>>,
     pub(super) can: Abilities,
 }
 
@@ -56,11 +68,16 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
     .await?;
     let client = NodeClient::new(node.clone());
     let request = csi::NodeGetCapabilitiesRequest {};
-    let answer =
-        calling("NodeGetCapabilities", &info.name, deadline, request, rpc!(client.clone(), node_get_capabilities)).await?;
+    let answer = calling("NodeGetCapabilities", &info.name, deadline, request, rpc!(client.clone(), node_get_capabilities)).await;
+    let answer = match answer {
+        Ok(answer) => Some(answer),
+        Err(error) if error.kind() == Kind::Unsupported => None,
+        Err(error) => return Err(error),
+    };
+    let there_is_a_node = answer.is_some();
     let of_node: BTreeSet<i32> = answer
-        .capabilities
         .into_iter()
+        .flat_map(|answer| answer.capabilities)
         .filter_map(|capability| capability.r#type)
         .map(|csi::node_service_capability::Type::Rpc(rpc)| rpc.r#type)
         .collect();
@@ -75,7 +92,16 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         get: has(OfController::GetVolume),
         capacity: has(OfController::GetCapacity),
         stage: of_node.contains(&i32::from(OfNode::StageUnstageVolume)),
+        expand: has(OfController::ExpandVolume),
+        expand_here: of_node.contains(&i32::from(OfNode::ExpandVolume)),
+        clone: has(OfController::CloneVolume),
+        snapshots: has(OfController::CreateDeleteSnapshot),
+        list_snapshots: has(OfController::ListSnapshots),
+        node: there_is_a_node,
     };
+    if !there_is_a_node {
+        return Ok(Asked { own: own(&info), name: info.name, version: info.vendor_version, node_id: String::new(), can });
+    }
     let request = csi::NodeGetInfoRequest {};
     let place = calling("NodeGetInfo", &info.name, deadline, request, rpc!(client.clone(), node_get_info)).await;
     let node_id = match place {
@@ -84,9 +110,12 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         Err(error) if error.kind() == Kind::Unsupported && !can.attach => String::new(),
         Err(error) => return Err(error),
     };
-    // Its name is the operator's to choose; that it has backends is not.
-    let own = info.manifest.contains_key("backends");
-    Ok(Asked { name: info.name, version: info.vendor_version, node_id, own, can })
+    Ok(Asked { own: own(&info), name: info.name, version: info.vendor_version, node_id, can })
+}
+
+/// The backends of Hawser's own driver. Its name is the operator's to choose; that it has backends is not.
+fn own(info: &csi::GetPluginInfoResponse) -> Option<Vec<String>> {
+    Some(info.manifest.get("backends")?.split(',').map(str::to_owned).collect())
 }
 
 /// What the Controller service can do; nothing when there is none.

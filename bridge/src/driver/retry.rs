@@ -4,7 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use hawser_volume::{Deadline, Error, Kind, Result, status};
+use opentelemetry::propagation::Injector;
+use tonic::metadata::{MetadataKey, MetadataMap};
 use tonic::{Code, Request, Response, Status};
+use tracing::{Instrument, Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The pause after the first answer that asks for patience; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -23,11 +27,36 @@ pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, 
     message: Q,
     call: impl Fn(Request<Q>) -> F,
 ) -> Result<A> {
+    let span = tracing::info_span!(
+        target: "hawser::trace",
+        "calling",
+        otel.name = method,
+        otel.kind = "client",
+        object,
+        otel.status_code = field::Empty
+    );
+    let result = attempts(method, object, deadline, message, call).instrument(span.clone()).await;
+    if result.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    result
+}
+
+async fn attempts<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    method: &'static str,
+    object: &str,
+    deadline: Deadline,
+    message: Q,
+    call: impl Fn(Request<Q>) -> F,
+) -> Result<A> {
     let mut pause = FIRST_PAUSE;
     loop {
         let attempt = deadline.remaining().min(ATTEMPT);
         let mut request = Request::new(message.clone());
         request.set_timeout(attempt);
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&Span::current().context(), &mut Metadata(request.metadata_mut()));
+        });
         let answer = match tokio::time::timeout(attempt, call(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", attempt.as_secs()))),
@@ -43,6 +72,17 @@ pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, 
         tracing::debug!(method, object, code = ?status.code(), message = status.message(), "asking the driver again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Where the driver finds which trace a call belongs to (W3C Trace Context).
+struct Metadata<'m>(&'m mut MetadataMap);
+
+impl Injector for Metadata<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) = (MetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
     }
 }
 

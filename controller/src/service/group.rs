@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{Deadline, Error, GroupSnapshotId, Kind, Result, SnapshotId, VolumeId, parameters, request};
+use hawser_volume::{Deadline, Error, GroupSnapshotId, Kind, ObjectName, Result, SnapshotId, VolumeId, parameters, request};
 use prost::Message;
 
 use super::{Inner, answer, volume, work_deadline};
@@ -27,7 +27,7 @@ pub(super) async fn create_volume_group_snapshot(
     deadline: Deadline,
 ) -> Result<csi::CreateVolumeGroupSnapshotResponse> {
     let encoded = request.encode_to_vec();
-    let name = request.name.parse()?;
+    let name: ObjectName = request.name.parse()?;
     let sources: Vec<VolumeId> =
         request.source_volume_ids.iter().map(|id| request::id("source_volume_ids", id)).collect::<Result<_>>()?;
     let Some(first) = sources.first() else {
@@ -48,7 +48,7 @@ pub(super) async fn create_volume_group_snapshot(
     if !backend.capabilities().group_snapshots {
         return Err(Error::unsupported(format!("backend {} has no group snapshots", first.backend())));
     }
-    let mut keys = vec![Key::new("group-name", format!("{}/{name}", first.backend()))];
+    let mut keys = vec![Key::within("group-name", first.backend().to_string(), name.to_string())];
     keys.extend(sources.iter().map(volume::key));
     let work = async move {
         let group = backend.group_snapshot(&name, &sources, new).await?;

@@ -3,6 +3,9 @@
 //! A token is `<backend>:<what the next page comes after>`; the second part may be empty. It names a place in a stable order,
 //! not a number, so objects that come and go between two pages neither repeat nor hide others. An error of one backend is an
 //! error of the listing: an incomplete list looks like detached or deleted volumes to the sidecars and to Mesos.
+//!
+//! Who knows what a backend is, as Hawser's own command line does, may begin with the token `=<backend>:`. Then only that backend is
+//! listed, and the others may be away.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,11 +15,16 @@ use hawser_volume::{BackendName, Error, Result, request};
 use crate::backends::Backends;
 use crate::provision::{Page, Provisioner, VolumeStatus};
 
+/// Before a token that keeps to its backend. No name of a backend has it.
+const ONLY: char = '=';
+
 /// Where a listing goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Token {
     backend: Option<BackendName>,
     after: Option<String>,
+    /// No other backend than this one.
+    only: bool,
 }
 
 impl Token {
@@ -25,12 +33,13 @@ impl Token {
             return Ok(Self::default());
         }
         let bad = || Error::bad_token(format!("starting_token {text:?} is not one of this plugin's; start over without a token"));
-        let (backend, after) = text.split_once(':').ok_or_else(bad)?;
+        let (rest, only) = text.strip_prefix(ONLY).map_or((text, false), |rest| (rest, true));
+        let (backend, after) = rest.split_once(':').ok_or_else(bad)?;
         let backend: BackendName = backend.parse().map_err(|_| bad())?;
         if !backends.iter().any(|(name, _)| *name == backend) || after.chars().any(|c| c.is_control()) {
             return Err(bad());
         }
-        Ok(Self { backend: Some(backend), after: (!after.is_empty()).then(|| after.to_owned()) })
+        Ok(Self { backend: Some(backend), after: (!after.is_empty()).then(|| after.to_owned()), only })
     }
 }
 
@@ -53,7 +62,8 @@ where
 {
     let mut items = Vec::new();
     let mut after = token.after;
-    for (name, backend) in backends.from(token.backend.as_ref()) {
+    let (keep, most) = if token.only { ("=", 1) } else { ("", usize::MAX) };
+    for (name, backend) in backends.from(token.backend.as_ref()).take(most) {
         let room = max - items.len();
         if room == 0 {
             return Ok((items, format!("{name}:")));
@@ -62,7 +72,7 @@ where
             read(Arc::clone(backend), after.take(), room).await.map_err(|e| e.while_doing(format_args!("backend {name}")))?;
         items.extend(page.items);
         if let Some(next) = page.next {
-            return Ok((items, format!("{name}:{next}")));
+            return Ok((items, format!("{keep}{name}:{next}")));
         }
     }
     Ok((items, String::new()))

@@ -2,7 +2,7 @@
 
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
-use hawser_volume::{Deadline, Error, Kind, Result, SnapshotId, VolumeId, parameters, request};
+use hawser_volume::{Deadline, Error, Kind, ObjectName, Result, SnapshotId, VolumeId, parameters, request};
 use prost::Message;
 
 use super::{Inner, answer, page, volume, work_deadline};
@@ -14,7 +14,7 @@ pub(super) async fn create_snapshot(
     deadline: Deadline,
 ) -> Result<csi::CreateSnapshotResponse> {
     let encoded = request.encode_to_vec();
-    let name = request.name.parse()?;
+    let name: ObjectName = request.name.parse()?;
     let source: VolumeId = request::id("source_volume_id", &request.source_volume_id)?;
     let new = NewSnapshot {
         parameters: request::parameters("parameters", &request.parameters)?,
@@ -26,7 +26,7 @@ pub(super) async fn create_snapshot(
     if !backend.capabilities().snapshots {
         return Err(Error::unsupported(format!("snapshot {source}: backend {} has no snapshots", source.backend())));
     }
-    let keys = [Key::new("snapshot-name", format!("{}/{name}", source.backend())), volume::key(&source)];
+    let keys = [Key::within("snapshot-name", source.backend().to_string(), name.to_string()), volume::key(&source)];
     let work = async move {
         let snapshot = backend.snapshot(&name, &source, new).await?;
         Ok(csi::CreateSnapshotResponse { snapshot: Some(answer::snapshot(snapshot)) })

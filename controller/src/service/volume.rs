@@ -3,8 +3,8 @@
 use hawser_proto::csi;
 use hawser_volume::queue::Key;
 use hawser_volume::{
-    Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, Result, SizeRange, VolumeId, access, parameters,
-    request,
+    Access, AccessKind, BackendName, Deadline, Error, Kind, MkfsParameters, ObjectName, Result, SizeRange, VolumeId, access,
+    parameters, request,
 };
 use prost::Message;
 
@@ -24,7 +24,7 @@ pub(super) async fn create_volume(
     deadline: Deadline,
 ) -> Result<csi::CreateVolumeResponse> {
     let encoded = request.encode_to_vec();
-    let name = request.name.parse()?;
+    let name: ObjectName = request.name.parse()?;
     let mut accesses = access::accesses(&request.volume_capabilities)?;
     let range =
         request.capacity_range.map_or_else(|| Ok(SizeRange::default()), |r| SizeRange::new(r.required_bytes, r.limit_bytes))?;
@@ -57,7 +57,7 @@ pub(super) async fn create_volume(
     // CSI spec, CreateVolumeRequest: "Plugins MUST treat these as if they take precedence over the parameters field."
     parameters.retain(|key, _| !mutable.keys().any(|other| other.eq_ignore_ascii_case(key)));
     parameters.extend(mutable);
-    let mut keys = vec![Key::new("name", format!("{backend_name}/{name}"))];
+    let mut keys = vec![Key::within("name", backend_name.to_string(), name.to_string())];
     if let Some(Source::Volume(id)) = &source {
         keys.push(key(id));
     }

@@ -58,6 +58,10 @@ impl Storage for Beside {
         self.instances[name].clone()
     }
 
+    fn imagined(&self, what: &str, number: u8) -> String {
+        format!("{what}-{:017x}", 0xdead_0000_u64 + u64::from(number))
+    }
+
     fn yaml(&self, _name: &str) -> String {
         let (address, zone) = (self.ec2.address(), ZONES[0]);
         // What this one has made it lists at once; what it does not list has gone.

@@ -1,0 +1,74 @@
+//! `hawser volume rm`.
+
+use hawser_volume::{Error, Kind, Result};
+
+use super::call::Call;
+use super::find::Typed;
+use super::output::Output;
+use super::session::Connection;
+use super::trace::{Mounts, refuse_mounted};
+use super::volume::Volume;
+
+/// What was typed.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The volumes, each by its full id or its full name. A part is refused: what is deleted is gone.
+    #[arg(required = true)]
+    volumes: Vec<String>,
+    /// A volume that does not exist is a success.
+    #[arg(short, long)]
+    idempotent: bool,
+    /// Print the calls that would be made, and make none.
+    #[arg(long, alias = "dryRun")]
+    dry_run: bool,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Deletes. Nothing is deleted unless all that was typed is understood, and nothing that a node has.
+pub(super) async fn run(options: &Options) -> Result<()> {
+    let session = options.connection.open(options.output).await?;
+    session.demand(session.driver.can.create, "delete volumes", "CREATE_DELETE_VOLUME")?;
+    let mut doomed: Vec<Volume> = Vec::new();
+    for text in &options.volumes {
+        match session.volume(text, Typed::Whole).await {
+            Ok(volume) if doomed.iter().any(|known| known.id == volume.id) => {}
+            Ok(volume) => doomed.push(volume),
+            Err(error) if options.idempotent && error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.while_doing("nothing is deleted")),
+        }
+    }
+    for volume in &doomed {
+        if let Some(nodes) = volume.nodes.as_deref().filter(|nodes| !nodes.is_empty()) {
+            return Err(Error::precondition(format!(
+                "nothing is deleted: volume {} is attached to {}; whoever uses it there has to be done with it first (hawser why, hawser \
+                 volume unmount, hawser volume detach)",
+                volume.words(),
+                nodes.join(", ")
+            )));
+        }
+        let places = session.places_of_bridge(&volume.id).await?;
+        refuse_mounted(volume, &Mounts::read()?.of(volume, &places)?, "nothing is deleted")?;
+    }
+    let calls: Vec<Call> = doomed.iter().map(|volume| Call::DeleteVolume(volume.id.clone())).collect();
+    if options.dry_run {
+        return session.plan(&calls);
+    }
+    for call in &calls {
+        session.make(call).await?;
+    }
+    options.output.done(
+        &doomed,
+        |volume| &volume.id,
+        |all| {
+            let mut table = super::table::Table::new(["DELETED", "ID", "SIZE"]);
+            for volume in all {
+                table.row([volume.name.clone().unwrap_or_default(), volume.id.clone(), volume.size()]);
+            }
+            table
+        },
+        "there is no such volume; nothing is to be deleted",
+    )
+}
