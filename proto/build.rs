@@ -57,7 +57,7 @@ fn main() {
 fn hawser(out_dir: &Path) {
     println!("cargo::rerun-if-changed=hawser.proto");
     let mut compiler = protox::Compiler::new(["."]).expect("the crate's folder is readable");
-    compiler.include_source_info(true);
+    compiler.include_imports(true).include_source_info(true);
     if let Err(error) = compiler.open_file("hawser.proto") {
         panic!("hawser.proto: {error:?}");
     }

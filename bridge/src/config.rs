@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hawser_volume::{Error, Result};
+use hawser_volume::{Error, HttpEndpoint, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::mesos::{Endpoint, Masters};
+use crate::mesos::agent::AGENT_PATIENCE;
+use crate::mesos::{Agent, Credential, Endpoint, Http, HttpOptions, Masters};
 use crate::policy::Takeover;
 use crate::provider::config::ProviderConfig;
+
+/// Where the agent of this machine listens, unless it was told otherwise (`--port`).
+const LOCAL_AGENT: &str = "http://127.0.0.1:5051";
 
 /// How the bridge of this agent works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,9 @@ pub struct BridgeConfig {
     /// Where the CSI endpoint for Mesos' `volume/csi` isolator listens. Default: nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolator_socket: Option<PathBuf>,
+    /// Where to serve metrics and health over HTTP: `127.0.0.1:9810`, `[::]:9810`, or `:9810` for every address. Default: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_endpoint: Option<HttpEndpoint>,
     /// The directory in each volume that tasks are shown: `data` for volumes that REX-Ray made. Default: the volume itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_path: Option<PathBuf>,
@@ -72,6 +79,7 @@ impl Default for BridgeConfig {
             mounts: "/var/lib/hawser/mounts".into(),
             docker_socket: "/run/docker/plugins/hawser.sock".into(),
             isolator_socket: None,
+            http_endpoint: None,
             root_path: None,
             takeover: Takeover::AgentGone,
             mesos_master: None,
@@ -87,6 +95,39 @@ impl Default for BridgeConfig {
 }
 
 impl BridgeConfig {
+    /// With which Mesos is asked.
+    pub fn http(&self) -> Result<Http> {
+        let options = HttpOptions {
+            credential: self.mesos_credential.clone().map(Credential::Basic),
+            ca_file: self.mesos_ca.clone(),
+            ..HttpOptions::default()
+        };
+        Http::new(options).map_err(|error| error.while_doing("bridge.mesos-ca"))
+    }
+
+    /// The agent of this machine. It gets our credential only where somebody has configured it: anybody may listen on a port that no agent
+    /// has taken.
+    pub fn agent(&self, http: &Http) -> Result<Agent> {
+        Ok(match self.mesos_agent.clone() {
+            Some(address) => Agent::new(http.clone(), address, AGENT_PATIENCE),
+            None => Agent::new(http.anonymous(), LOCAL_AGENT.parse()?, AGENT_PATIENCE),
+        })
+    }
+
+    /// What is allowed and has not the effect that it seems to have: key and warning.
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        let mut warnings = Vec::new();
+        if self.mesos_master.is_none() && self.takeover != Takeover::Never {
+            let text = format!(
+                "{} has no effect without `mesos-master`: nobody could say that an agent lives, so no volume is taken from a dead node, \
+                 as with `never`",
+                self.takeover
+            );
+            warnings.push(("takeover".to_owned(), text));
+        }
+        warnings
+    }
+
     /// What is wrong although every value is well formed: key and mistake.
     pub fn mistakes(&self) -> Vec<(String, String)> {
         let mut mistakes = Vec::new();
@@ -146,6 +187,20 @@ mod tests {
         assert_eq!(Interval::parse("1h 30m").unwrap().0, Duration::from_secs(5400));
         for text in ["", "5", "0s", "10ms", "-1s", "soon"] {
             assert!(Interval::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_nobody_could_judge_by_is_told() {
+        let master = Some("http://m1:5050".parse().unwrap());
+        for (takeover, mesos_master, wanted) in [
+            (Takeover::AgentGone, None, 1),
+            (Takeover::BackendDead, None, 1),
+            (Takeover::Never, None, 0),
+            (Takeover::BackendDead, master, 0),
+        ] {
+            let config = BridgeConfig { takeover, mesos_master, ..BridgeConfig::default() };
+            assert_eq!(config.warnings().len(), wanted, "{config:?}");
         }
     }
 

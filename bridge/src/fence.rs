@@ -29,10 +29,11 @@ pub mod witness;
 
 mod gather;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use hawser_volume::attempt::Counts;
 use hawser_volume::{Error, NodeId, Result};
 use uuid::Uuid;
 
@@ -85,6 +86,18 @@ pub struct Fence {
     sightings: Mutex<Sightings>,
     takeovers: tokio::sync::Mutex<Takeovers>,
     busy: Mutex<HashSet<String>>,
+    counts: Counts<Counted>,
+}
+
+/// What came of a wish to take a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counted {
+    /// It was taken.
+    Done,
+    /// It was allowed, and did not come about.
+    Failed,
+    /// It was not allowed.
+    Refused,
 }
 
 impl Fence {
@@ -99,7 +112,19 @@ impl Fence {
             sightings: Mutex::new(sightings),
             takeovers: tokio::sync::Mutex::new(takeovers),
             busy: Mutex::default(),
+            counts: Counts::default(),
         }))
+    }
+
+    /// Takeovers so far: what came of each, with the grade of the proof, or with the reason of the refusal. What has not happened yet is
+    /// there with 0.
+    pub fn counts(&self) -> BTreeMap<(&'static str, Counted), u64> {
+        let proofs =
+            Grade::ALL.into_iter().flat_map(|grade| [(grade.as_str(), Counted::Done), (grade.as_str(), Counted::Failed)]);
+        let refusals = Why::WORDS.into_iter().map(|why| (why, Counted::Refused));
+        let mut counts: BTreeMap<_, u64> = proofs.chain(refusals).map(|key| (key, 0)).collect();
+        counts.extend(self.counts.read());
+        counts
     }
 
     /// Whether `policy` lets `volume` be taken from `holder` now, and why not. Changes nothing, but that an agent which is asked
@@ -156,6 +181,7 @@ impl Fence {
             Err(error) => (first, Err(error)),
         };
         let outcome = if detached.is_ok() { Outcome::Done } else { Outcome::Failed };
+        self.counts.add(proof.grade().as_str(), if detached.is_ok() { Counted::Done } else { Counted::Failed });
         let error = detached.as_ref().err().map(Error::chain);
         // What happened has happened: that it could not be written down does not undo it.
         if let Err(error) = self.record(takeover, outcome, volume, &proof, error).await {
@@ -176,6 +202,7 @@ impl Fence {
         match self.judge(volume, policy, holder).await {
             Decision::Take(proof) => Ok(*proof),
             Decision::Refuse(refusal) => {
+                self.counts.add(refusal.why.as_str(), Counted::Refused);
                 tracing::info!(volume, holder = %holder, policy = %policy, why = ?refusal.why, "not taken: {refusal}");
                 Err(Error::precondition(format!("{volume} is not free: {refusal}")))
             }

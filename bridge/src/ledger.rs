@@ -131,6 +131,15 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The ledger whose content is in `file`, a copy that nobody else has. `path` is what messages call it.
+    pub(crate) fn of_copy(file: fs::File, path: &Path) -> Result<Self> {
+        let database = Database::builder().create_file(file);
+        let database = database.map_err(|error| Error::unavailable(format!("read {}", path.display())).caused_by(error))?;
+        let ledger = Self { database: Arc::new(database), path: Arc::new(path.to_owned()) };
+        ledger.check_format()?;
+        Ok(ledger)
+    }
+
     fn check_format(&self) -> Result<()> {
         let write = self.database.begin_write().map_err(|error| self.failed(error.into()))?;
         let found = {

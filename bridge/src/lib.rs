@@ -18,6 +18,7 @@ pub mod declaration;
 pub mod declare;
 pub mod door;
 pub mod driver;
+pub mod examine;
 pub mod fence;
 pub mod finding;
 pub mod ledger;

@@ -17,6 +17,7 @@
 //! * **A caller that was not there for the answer is no user.** It does not know that it would have to say when it is done.
 
 mod attach;
+mod census;
 mod disk;
 mod hold;
 mod listed;
@@ -48,6 +49,7 @@ use listed::Listed;
 use locks::Locks;
 use users::Life;
 
+pub use census::Census;
 pub use disk::Disk;
 pub use named::Seen;
 pub use reconcile::Report;
@@ -119,6 +121,11 @@ impl Lifecycle {
     /// The driver.
     pub fn driver(&self) -> &Driver {
         &self.inner.driver
+    }
+
+    /// The line in which the calls of all doors wait.
+    pub fn queue(&self) -> &Queue {
+        &self.inner.queue
     }
 
     /// Waits until no call is under way.

@@ -16,16 +16,19 @@
 
 #![forbid(unsafe_code)]
 
+mod around;
 pub mod attach;
 pub mod backend;
+mod census;
 mod expand;
-#[cfg(feature = "faults")]
-mod fault;
 mod publish;
 pub mod service;
+mod shown;
 mod stage;
 mod stats;
 mod view;
 
 pub use attach::{Attach, Attacher, Source};
+pub use census::Mounted;
 pub use service::{Node, NodeConfig};
+pub use shown::Shown;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hawser_host::Host;
 use hawser_proto::csi;
-use hawser_volume::queue::{Calls, Key, Queue};
+use hawser_volume::queue::{Calls, Failures, Key, Queue};
 use hawser_volume::{
     BackendName, Deadline, Error, Kind, NodeId, Result, Secrets, Segments, SizeRange, SpecLevel, VolumeId, parameters, request,
 };
@@ -42,10 +42,11 @@ pub struct Node {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     config: NodeConfig,
-    backends: BTreeMap<BackendName, Arc<dyn Attacher>>,
-    host: Arc<dyn Host>,
+    pub(crate) backends: BTreeMap<BackendName, Arc<dyn Attacher>>,
+    pub(crate) host: Arc<dyn Host>,
+    failures: Failures,
     stage: Calls<csi::NodeStageVolumeResponse>,
     unstage: Calls<csi::NodeUnstageVolumeResponse>,
     publish: Calls<csi::NodePublishVolumeResponse>,
@@ -70,6 +71,7 @@ impl Node {
             config,
             backends,
             host,
+            failures: queue.failures().clone(),
             stage: Calls::new(queue, "NodeStageVolume"),
             unstage: Calls::new(queue, "NodeUnstageVolume"),
             publish: Calls::new(queue, "NodePublishVolume"),
@@ -77,6 +79,17 @@ impl Node {
             expand: Calls::new(queue, "NodeExpandVolume"),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Who knows what is mounted, and who knows what that is.
+    pub(crate) fn seen_by(&self) -> (&dyn Host, &BTreeMap<BackendName, Arc<dyn Attacher>>) {
+        (self.inner.host.as_ref(), &self.inner.backends)
+    }
+}
+
+impl Node {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 }
 
@@ -93,8 +106,12 @@ impl Inner {
     }
 
     fn keys(&self, volume: &VolumeId) -> [Key; 1] {
-        // Two node services in one process (as in `hawser demo`) are two nodes; their calls do not wait for each other.
-        [Key::new("node", format!("{}/{volume}", self.config.id))]
+        [self.key(&volume.to_string())]
+    }
+
+    /// Two node services in one process (as in `hawser demo`) are two nodes; their calls do not wait for each other.
+    fn key(&self, volume: &str) -> Key {
+        Key::within("node", self.config.id.to_string(), volume)
     }
 
     fn attach(&self, volume: VolumeId) -> Attach {
@@ -332,6 +349,16 @@ fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(Status::from)
 }
 
+impl Node {
+    /// Answers or reports; a call that was refused before it was put in line is on record too.
+    fn noted<T>(&self, key: Key, method: &'static str, result: Result<T>) -> Result<Response<T>, Status> {
+        if let Err(error) = &result {
+            self.inner.failures.refused([key], method, error);
+        }
+        answer(result)
+    }
+}
+
 #[async_trait]
 impl csi::node_server::Node for Node {
     async fn node_stage_volume(
@@ -339,7 +366,10 @@ impl csi::node_server::Node for Node {
         request: Request<csi::NodeStageVolumeRequest>,
     ) -> Result<Response<csi::NodeStageVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
-        answer(self.inner.stage(request.into_inner(), deadline).await)
+        let request = request.into_inner();
+        let key = self.inner.key(&request.volume_id);
+        let answered = self.inner.stage(request, deadline).await;
+        self.noted(key, "NodeStageVolume", answered)
     }
 
     async fn node_unstage_volume(
@@ -347,7 +377,10 @@ impl csi::node_server::Node for Node {
         request: Request<csi::NodeUnstageVolumeRequest>,
     ) -> Result<Response<csi::NodeUnstageVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
-        answer(self.inner.unstage(request.into_inner(), deadline).await)
+        let request = request.into_inner();
+        let key = self.inner.key(&request.volume_id);
+        let answered = self.inner.unstage(request, deadline).await;
+        self.noted(key, "NodeUnstageVolume", answered)
     }
 
     async fn node_publish_volume(
@@ -355,7 +388,10 @@ impl csi::node_server::Node for Node {
         request: Request<csi::NodePublishVolumeRequest>,
     ) -> Result<Response<csi::NodePublishVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
-        answer(self.inner.publish(request.into_inner(), deadline).await)
+        let request = request.into_inner();
+        let key = self.inner.key(&request.volume_id);
+        let answered = self.inner.publish(request, deadline).await;
+        self.noted(key, "NodePublishVolume", answered)
     }
 
     async fn node_unpublish_volume(
@@ -363,7 +399,10 @@ impl csi::node_server::Node for Node {
         request: Request<csi::NodeUnpublishVolumeRequest>,
     ) -> Result<Response<csi::NodeUnpublishVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
-        answer(self.inner.unpublish(request.into_inner(), deadline).await)
+        let request = request.into_inner();
+        let key = self.inner.key(&request.volume_id);
+        let answered = self.inner.unpublish(request, deadline).await;
+        self.noted(key, "NodeUnpublishVolume", answered)
     }
 
     async fn node_expand_volume(
@@ -371,7 +410,10 @@ impl csi::node_server::Node for Node {
         request: Request<csi::NodeExpandVolumeRequest>,
     ) -> Result<Response<csi::NodeExpandVolumeResponse>, Status> {
         let deadline = request::deadline(&request);
-        answer(self.inner.expand(request.into_inner(), deadline).await)
+        let request = request.into_inner();
+        let key = self.inner.key(&request.volume_id);
+        let answered = self.inner.expand(request, deadline).await;
+        self.noted(key, "NodeExpandVolume", answered)
     }
 
     async fn node_get_volume_stats(

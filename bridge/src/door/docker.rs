@@ -22,14 +22,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hawser_volume::{Deadline, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
+use tracing::{Instrument, field};
 
 use super::silence::{self, Silence};
 use crate::declare::docker;
@@ -85,7 +87,25 @@ fn router(lifecycle: Lifecycle) -> Router {
         .route("/VolumeDriver.List", post(list))
         .fallback(async || answer(Err(Error::unsupported("this plugin has no such endpoint; it implements VolumeDriver"))))
         .layer(DefaultBodyLimit::max(REQUEST_MAX))
+        .layer(middleware::from_fn(traced))
         .with_state(lifecycle)
+}
+
+/// Everything that a request leads to is one trace.
+async fn traced(request: Request, next: Next) -> Response {
+    let name = request.uri().path().trim_start_matches('/').to_owned();
+    let span = tracing::info_span!(
+        target: "hawser::trace",
+        "docker",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = field::Empty
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    if !response.status().is_success() {
+        span.record("otel.status_code", "ERROR");
+    }
+    response
 }
 
 async fn create(State(lifecycle): State<Lifecycle>, body: Bytes) -> Response {

@@ -7,6 +7,8 @@
 //! written with one call and flushed to the device before [`Audit::append`] returns. A line that a crash cut short stays as it is: the
 //! next record begins on a line of its own, and a line before it says how long the torn one was.
 
+mod recent;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,6 +25,8 @@ use super::moment::Moment;
 use super::proof::Proof;
 use crate::mesos::AgentId;
 use crate::policy::Takeover;
+
+pub use recent::{Said, Told};
 
 /// How much of the end of the file is searched for the beginning of a torn line. Longer than any record.
 const TAIL: u64 = 1 << 20;

@@ -25,6 +25,20 @@ pub enum Grade {
     BackendDead,
 }
 
+impl Grade {
+    /// Every grade.
+    pub const ALL: [Grade; 3] = [Grade::Unreachable, Grade::AgentGone, Grade::BackendDead];
+
+    /// One word for it, as the audit log has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Grade::Unreachable => "unreachable",
+            Grade::AgentGone => "agent-gone",
+            Grade::BackendDead => "backend-dead",
+        }
+    }
+}
+
 /// What a statement is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {

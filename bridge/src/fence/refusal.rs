@@ -40,6 +40,24 @@ pub enum Why {
     AnotherHolder,
 }
 
+impl Why {
+    /// The words for all of them.
+    pub const WORDS: [&str; 7] = ["never", "alive", "contradiction", "unproven", "too-soon", "stale", "another-holder"];
+
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Never => "never",
+            Why::Alive => "alive",
+            Why::Contradiction => "contradiction",
+            Why::Unproven => "unproven",
+            Why::TooSoon { .. } => "too-soon",
+            Why::Stale => "stale",
+            Why::AnotherHolder => "another-holder",
+        }
+    }
+}
+
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

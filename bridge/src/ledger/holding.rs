@@ -50,6 +50,17 @@ pub enum Door {
     Provider,
 }
 
+impl Door {
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Door::Docker => "docker",
+            Door::Isolator => "isolator",
+            Door::Provider => "provider",
+        }
+    }
+}
+
 /// A volume that this node holds, or is about to, or is about to give back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -58,26 +58,26 @@ impl Lifecycle {
         let key = Key::new("target", disk.target.display().to_string());
         let said = format!("show {disk:?}");
         let work = async move { inner.show_disk(&disk).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("show").run([key], said.as_bytes(), deadline, work).await
     }
 
     /// Proves that this node can have the volume: it is attached, taken from a node that is dead if the fence allows it, and detached
     /// again. `Precondition` when it is used here already, or when another node has it that may be alive.
     pub async fn prove_disk(&self, made: &Made, access: Access, deadline: Deadline) -> Result<()> {
         let (inner, made) = (self.inner.clone(), made.clone());
-        let key = Key::new("disk", made.id.clone());
+        let key = Key::new("volume", made.id.clone());
         let said = format!("prove {made:?}");
         let work = async move { inner.prove_disk(&made, &access).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("prove").run([key], said.as_bytes(), deadline, work).await
     }
 
     /// Takes the disk off this node and deletes its volume. `Precondition` while a process uses it. Success when there is none.
     pub async fn delete_disk(&self, id: &str, deadline: Deadline) -> Result<()> {
         let (inner, owned) = (self.inner.clone(), id.to_owned());
-        let key = Key::new("disk", id);
+        let key = Key::new("volume", id);
         let said = format!("delete disk {id}");
         let work = async move { inner.delete_disk(&owned).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("delete").run([key], said.as_bytes(), deadline, work).await
     }
 }
 

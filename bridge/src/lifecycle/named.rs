@@ -39,7 +39,7 @@ impl Lifecycle {
         let owned = name.to_owned();
         let request = format!("declare {owned} {claim:?}");
         let work = async move { inner.declare(&owned, claim).await.map(drop) };
-        self.inner.undo.run([Key::new("name", name)], request.as_bytes(), deadline, work).await
+        self.inner.undo.called("declare").run([Key::new("claim", name)], request.as_bytes(), deadline, work).await
     }
 
     /// Has the volume mounted for `user`, and returns where. Another node's holding is waited for no longer than `patience`.
@@ -54,7 +54,7 @@ impl Lifecycle {
             let patience = patience.min(self.inner.settings.patience);
             let request = format!("mount {owned} {user} {patience:?}");
             let work = async move { inner.mount(&owned, patience).await };
-            let path = self.inner.mount.run([Key::new("name", name)], request.as_bytes(), deadline, work).await?;
+            let path = self.inner.mount.run([Key::new("claim", name)], request.as_bytes(), deadline, work).await?;
             if self.inner.check_in(name, user).await? {
                 return Ok(path);
             }
@@ -69,7 +69,7 @@ impl Lifecycle {
         let (owned, user) = (name.to_owned(), user.to_owned());
         let request = format!("unmount {owned} {user}");
         let work = async move { inner.unmount(&owned, &user).await };
-        self.inner.undo.run([Key::new("name", name)], request.as_bytes(), deadline, work).await
+        self.inner.undo.called("unmount").run([Key::new("claim", name)], request.as_bytes(), deadline, work).await
     }
 
     /// Deletes the volume and forgets its name. `Precondition` while anybody uses it. A volume that was declared by its id, which
@@ -79,7 +79,7 @@ impl Lifecycle {
         let owned = name.to_owned();
         let request = format!("remove {owned}");
         let work = async move { inner.remove(&owned).await };
-        self.inner.undo.run([Key::new("name", name)], request.as_bytes(), deadline, work).await
+        self.inner.undo.called("remove").run([Key::new("claim", name)], request.as_bytes(), deadline, work).await
     }
 
     /// The volume called `name`, on whichever node it was declared; nothing when nobody knows it.

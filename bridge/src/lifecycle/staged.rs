@@ -38,7 +38,7 @@ impl Lifecycle {
         let key = Key::new("staging", request.staging.display().to_string());
         let said = format!("stage {request:?}");
         let work = async move { inner.stage_for(&wanted).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await?;
+        self.inner.undo.called("stage").run([key], said.as_bytes(), deadline, work).await?;
         // The caller is told in time. From now on its Unstage means what it says.
         self.inner.note_answered(&request.staging).await
     }
@@ -49,7 +49,7 @@ impl Lifecycle {
         let key = Key::new("target", target.display().to_string());
         let said = format!("publish {request:?} {target:?} {read_only}");
         let work = async move { inner.publish_for(&request, &target, read_only).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("publish").run([key], said.as_bytes(), deadline, work).await
     }
 
     /// Takes a volume off `target`. Success when it is not there.
@@ -58,7 +58,7 @@ impl Lifecycle {
         let key = Key::new("target", target.display().to_string());
         let said = format!("unpublish {owned} {target:?}");
         let work = async move { inner.unpublish_from(&owned, &target).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("unpublish").run([key], said.as_bytes(), deadline, work).await
     }
 
     /// Takes a volume off its staging path, and off this node when nothing else uses it here.
@@ -72,7 +72,7 @@ impl Lifecycle {
         let key = Key::new("unstage", staging.display().to_string());
         let said = format!("unstage {owned} {staging:?}");
         let work = async move { inner.unstage_from(&owned, &staging).await };
-        self.inner.undo.run([key], said.as_bytes(), deadline, work).await
+        self.inner.undo.called("unstage").run([key], said.as_bytes(), deadline, work).await
     }
 }
 

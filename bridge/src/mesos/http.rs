@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hawser_volume::error::shown;
 use hawser_volume::{Error, Kind, Result};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
@@ -87,6 +87,16 @@ impl Http {
     /// Whether questions carry a credential, which must not reach servers that nobody configured.
     pub(crate) fn has_credential(&self) -> bool {
         self.credential.is_some()
+    }
+
+    /// The header `Date` of an answer of `server` to a question that needs no credential, and gets none.
+    pub(crate) async fn date(&self, server: &Endpoint) -> Result<Option<String>> {
+        let asked = self.client.get(server.at("/version")).send();
+        let failed =
+            |error: reqwest::Error| Error::unavailable(format!("ask {server} for the time")).caused_by(error.without_url());
+        let answer = tokio::time::timeout(CONNECT_MAX, asked).await;
+        let answer = answer.map_err(|_| Error::deadline_exceeded(format!("{server} does not answer")))?.map_err(failed)?;
+        Ok(answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 
     /// Sends the call `body` of the v1 operator API to `path`; `None` asks with GET. `what` names the question in messages.

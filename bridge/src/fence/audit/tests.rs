@@ -136,3 +136,50 @@ fn a_record_that_cannot_be_written_is_an_error() {
     let full = Audit::new("/dev/full");
     assert!(full.append(&Record::new(Uuid::new_v4(), Outcome::Intended, "v", &taker(), &proof())).is_err());
 }
+
+#[test]
+fn the_end_of_the_log_is_told_with_what_came_of_each_takeover() {
+    let place = tempfile::tempdir().unwrap();
+    let audit = Audit::new(place.path().join("takeovers.jsonl"));
+    assert_eq!(audit.recent(10).unwrap(), []);
+    let (proof, taker) = (proof(), taker());
+    let ids = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let write = |id: Uuid, outcome, volume: &str, error: Option<&str>| {
+        let record = Record::new(id, outcome, volume, &taker, &proof);
+        audit.append(&Record { error: error.map(str::to_owned), ..record }).unwrap();
+    };
+    write(ids[0], Outcome::Intended, "local:v0", None);
+    write(ids[1], Outcome::Intended, "local:v1", None);
+    write(ids[1], Outcome::Failed, "local:v1", Some("<b>away</b>"));
+    // Cut short by a crash, and mended by the next record.
+    OpenOptions::new().append(true).open(audit.path()).unwrap().write_all(b"{\"time\":\"20").unwrap();
+    write(ids[2], Outcome::Intended, "local:v2", None);
+    write(ids[0], Outcome::Done, "local:v0", None);
+    let told = audit.recent(10).unwrap();
+    let seen: Vec<_> = told.iter().map(|told| (told.takeover.clone(), told.volume.as_str(), told.outcome)).collect();
+    assert_eq!(
+        seen,
+        [
+            (ids[0].to_string(), "local:v0", Outcome::Done),
+            (ids[2].to_string(), "local:v2", Outcome::Intended),
+            (ids[1].to_string(), "local:v1", Outcome::Failed)
+        ]
+    );
+    assert_eq!(told[2].error.as_deref(), Some("<b>away</b>"));
+    assert_eq!((told[0].policy.as_str(), told[0].grade.as_str()), ("agent-gone", "agent-gone"));
+    assert_eq!((told[0].from.node.as_str(), told[0].to.node.as_str()), ("n1", "n2"));
+    assert_eq!(told[0].evidence[0].words, "agent A was marked gone at 1970-01-01T00:00:00Z");
+    assert_eq!(audit.recent(1).unwrap(), told[..1]);
+}
+
+#[test]
+fn of_a_long_log_the_end_is_enough() {
+    let place = tempfile::tempdir().unwrap();
+    let audit = Audit::new(place.path().join("takeovers.jsonl"));
+    append(&audit, "local:first");
+    let mut file = OpenOptions::new().append(true).open(audit.path()).unwrap();
+    file.write_all(&[b"x".repeat(usize::try_from(TAIL).unwrap()), b"\n".to_vec()].concat()).unwrap();
+    append(&audit, "local:last");
+    let told: Vec<String> = audit.recent(10).unwrap().into_iter().map(|told| told.volume).collect();
+    assert_eq!(told, ["local:last"]);
+}
