@@ -5,9 +5,10 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hawser_volume::status::name;
 use hawser_volume::{Error, Kind, Result};
 use hdrhistogram::Histogram;
-use tonic::{Code, Response, Status};
+use tonic::{Response, Status};
 
 /// Latencies are counted in microseconds up to ten minutes, with three digits.
 const LONGEST: u64 = 600_000_000;
@@ -59,28 +60,5 @@ impl Calls {
     /// The latency below which `percent` of the calls were.
     pub(crate) fn at(&self, percent: f64) -> Duration {
         Duration::from_micros(self.latency.value_at_quantile(percent / 100.0))
-    }
-}
-
-/// The canonical name of a gRPC code.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

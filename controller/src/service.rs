@@ -4,6 +4,7 @@
 //! capabilities, existence. A mutating call then takes its turn in the queue ([`hawser_volume::queue`]); a reading one does not
 //! wait for anybody.
 
+mod about;
 mod answer;
 mod capabilities;
 mod capacity;
@@ -19,10 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hawser_proto::csi;
-use hawser_volume::queue::{Calls, Queue};
+use hawser_volume::queue::{Calls, Failures, Queue};
 use hawser_volume::{Deadline, Listing, SpecLevel, request};
 use tonic::{Request, Response, Status, async_trait};
 
+use self::about::About;
 use self::capacity::LastCapacities;
 use crate::backends::Backends;
 
@@ -41,6 +43,7 @@ struct Inner {
     level: SpecLevel,
     listing: Listing,
     last_capacities: LastCapacities,
+    failures: Failures,
     create: Calls<csi::CreateVolumeResponse>,
     delete: Calls<csi::DeleteVolumeResponse>,
     publish: Calls<csi::ControllerPublishVolumeResponse>,
@@ -61,6 +64,7 @@ impl Controller {
             level,
             listing,
             last_capacities: LastCapacities::default(),
+            failures: queue.failures().clone(),
             create: Calls::new(queue, "CreateVolume"),
             delete: Calls::new(queue, "DeleteVolume"),
             publish: Calls::new(queue, "ControllerPublishVolume"),
@@ -73,6 +77,11 @@ impl Controller {
             delete_group: Calls::new(queue, "DeleteVolumeGroupSnapshot"),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The backends.
+    pub fn backends(&self) -> &Backends {
+        &self.inner.backends
     }
 
     /// Whether any backend makes group snapshots, which the plugin's capabilities mention.
@@ -101,7 +110,12 @@ macro_rules! serve {
             $(
                 async fn $method(&self, request: Request<csi::$request>) -> Result<Response<csi::$response>, Status> {
                     let deadline = request::deadline(&request);
-                    let answer = $module::$method(&self.inner, request.into_inner(), deadline).await;
+                    let request = request.into_inner();
+                    let about = request.about();
+                    let answer = $module::$method(&self.inner, request, deadline).await;
+                    if let (Err(error), Some((method, keys))) = (&answer, about) {
+                        self.inner.failures.refused(keys, method, error);
+                    }
                     answer.map(Response::new).map_err(Status::from)
                 }
             )*

@@ -14,7 +14,7 @@ use hawser_ebs::EbsConfig;
 use hawser_nfs::NfsConfig;
 use hawser_pool::LocalConfig;
 use hawser_scaleio::ScaleIoConfig;
-use hawser_volume::{BackendName, Error, Listing, NodeId, Result, SpecLevel};
+use hawser_volume::{BackendName, Error, HttpEndpoint, Listing, NodeId, Result, SpecLevel};
 use serde::{Deserialize, Serialize};
 
 pub use read::parse;
@@ -39,6 +39,9 @@ pub struct DriverConfig {
     /// Where to listen: `unix:///path/csi.sock` or a path. Default: the environment variable `CSI_ENDPOINT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Where to serve metrics and health over HTTP: `127.0.0.1:9810`, `[::]:9810`, or `:9810` for every address. Default: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_endpoint: Option<HttpEndpoint>,
     /// The group, by name or number, that may use the socket beside its owner. Default: nobody else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_group: Option<String>,
@@ -155,6 +158,23 @@ impl Config {
         let text = std::fs::read_to_string(file)
             .map_err(|error| Error::invalid(format!("read the configuration {}", file.display())).caused_by(error))?;
         parse(&text, &file.display().to_string())
+    }
+
+    /// Reads `file` as [`Config::load`] does, and gives what is allowed and somebody may regret, each with its line.
+    pub fn check(file: &Path) -> Result<Vec<String>> {
+        let config = Self::load(Some(file))?;
+        if !config.has_bridge() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let name = file.display().to_string();
+        let warnings = config.bridge.warnings().into_iter().map(|(key, warning)| (format!("bridge.{key}"), warning));
+        Ok(warnings.map(|(key, warning)| format!("{}: warning: {key}: {warning}", read::place_of(&text, &name, &key))).collect())
+    }
+
+    /// Whether the section `bridge` says anything.
+    pub fn has_bridge(&self) -> bool {
+        self.bridge != BridgeConfig::default()
     }
 
     /// The file that says the same.

@@ -57,7 +57,8 @@ pub async fn run(options: &Options) -> Result<()> {
     if failed == 0 { Ok(()) } else { Err(Error::unavailable(format!("{failed} could not be deleted"))) }
 }
 
-fn backend<'c>(config: &'c Config, wanted: Option<&BackendName>) -> Result<(&'c BackendName, &'c EbsConfig)> {
+/// The backend of type ebs that is meant.
+pub(crate) fn backend<'c>(config: &'c Config, wanted: Option<&BackendName>) -> Result<(&'c BackendName, &'c EbsConfig)> {
     let mut all = config.backends.iter().filter_map(|(name, backend)| match backend {
         BackendConfig::Ebs(ebs) if wanted.is_none_or(|wanted| wanted == name) => Some((name, ebs)),
         _ => None,

@@ -34,11 +34,18 @@ pub async fn serve(plugin: Plugin, mut socket: Socket, stop: impl Future<Output 
     let sweep = tokio::task::spawn_blocking(move || Plugin::sweep(&pools));
     let calls = TaskTracker::new();
     let (stopping, stopped) = oneshot::channel();
+    let readiness = plugin.telemetry.readiness.clone();
     let stop = async move {
         stop.await;
+        readiness.stopping();
         let _ = stopping.send(());
     };
-    let server = router(&plugin, Rpc::new(&calls)).await?.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
+    let rpc = Rpc::new(&calls, &plugin.telemetry.metrics.rpc);
+    let router = router(&plugin, rpc).await?;
+    // Connections have been accepted by the kernel for a while; from here on they are answered.
+    plugin.telemetry.readiness.ready();
+    let _looking = plugin.keep_looking();
+    let server = router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
     // A connection on which nobody says anything would keep the server for ever; only calls are worth waiting for.
     let running = calls.clone();
     let enough = async move {
@@ -91,6 +98,7 @@ async fn router(
         .layer(rpc)
         .add_service(identity)
         .add_service(health)
+        .add_service(hawser::status_server::StatusServer::new(plugin.board.clone()))
         .add_service(reflection().build_v1().map_err(failed)?)
         .add_service(reflection().build_v1alpha().map_err(failed)?);
     if let Some(controller) = &plugin.controller {
@@ -112,7 +120,11 @@ async fn router(
 
 /// The names of the services that this plugin serves; the descriptors know of more.
 fn served(plugin: &Plugin) -> Vec<&'static str> {
-    let mut names = vec![csi::identity_server::SERVICE_NAME, tonic_health::pb::health_server::SERVICE_NAME];
+    let mut names = vec![
+        csi::identity_server::SERVICE_NAME,
+        tonic_health::pb::health_server::SERVICE_NAME,
+        hawser::status_server::SERVICE_NAME,
+    ];
     if plugin.controller.is_some() {
         names.extend([
             csi::controller_server::SERVICE_NAME,

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use hawser_volume::{Error, Result};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket};
 use nix::unistd::{Gid, Group, chown};
 use tokio::net::UnixListener;
 
@@ -98,22 +99,53 @@ fn group_id(text: &str) -> Result<Gid> {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+/// What is at the place of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Missing,
+    /// Something that is no socket.
+    Other,
+    /// A socket on which nobody listens.
+    Stale,
+    /// A socket on which somebody listens: this process, unless it does not say so.
+    Served(Option<u32>),
+}
+
+/// Looks who is at `path`, by connecting to it.
+pub fn standing(path: &Path) -> Result<Standing> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Missing),
+        Err(error) => return Err(Error::unavailable(format!("look at {}", path.display())).caused_by(error)),
+    };
     if !metadata.file_type().is_socket() {
-        return Err(Error::precondition(format!(
-            "{} exists and is not a socket; remove it or choose another endpoint",
-            path.display()
-        )));
+        return Ok(Standing::Other);
     }
     let address = UnixAddr::new(path).map_err(|errno| Error::invalid(format!("endpoint {}", path.display())).caused_by(errno))?;
     let fd = stream_socket().map_err(|errno| Error::unavailable("make a socket").caused_by(errno))?;
-    match connect(fd.as_raw_fd(), &address) {
-        Err(Errno::ECONNREFUSED) => fs::remove_file(path)
-            .map_err(|error| Error::unavailable(format!("remove the stale socket {}", path.display())).caused_by(error)),
-        Err(Errno::ENOENT) => Ok(()),
+    Ok(match connect(fd.as_raw_fd(), &address) {
+        Err(Errno::ECONNREFUSED) => Standing::Stale,
+        Err(Errno::ENOENT) => Standing::Missing,
+        Ok(()) => {
+            let peer = getsockopt(&fd, PeerCredentials).ok();
+            Standing::Served(peer.and_then(|peer| u32::try_from(peer.pid()).ok()).filter(|process| *process != 0))
+        }
         // A full backlog (EAGAIN) is an answer, too.
-        Ok(()) | Err(_) => {
+        Err(_) => Standing::Served(None),
+    })
+}
+
+fn remove_stale(path: &Path) -> Result<()> {
+    match standing(path)? {
+        Standing::Missing => Ok(()),
+        Standing::Other => Err(Error::precondition(format!(
+            "{} exists and is not a socket; remove it or choose another endpoint",
+            path.display()
+        ))),
+        Standing::Stale => fs::remove_file(path)
+            .map_err(|error| Error::unavailable(format!("remove the stale socket {}", path.display())).caused_by(error)),
+        Standing::Served(_) => {
             Err(Error::precondition(format!("another process serves {}; stop it or choose another endpoint", path.display())))
         }
     }

@@ -33,6 +33,12 @@ pub fn rig_node() -> &'static Path {
     BINARY.get_or_init(|| beside("rig-node"))
 }
 
+/// What stands for the `drv_cfg` of an [SDC](crate::rig::Sdc).
+pub fn drv_cfg() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| beside("drv-cfg"))
+}
+
 /// The program that runs another one in a node of the [rig](crate::rig).
 pub fn rig_run() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();

@@ -34,6 +34,7 @@ pub struct Agents {
     root: Workspace,
     more: String,
     own: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Agents {
@@ -48,13 +49,19 @@ impl Agents {
     }
 
     fn with(program: fn() -> &'static Path, ground: &Path, more: &[&str]) -> Self {
-        let (more, own) = (keys(more), BTreeMap::new());
-        Self { processes: BTreeMap::new(), program, workspace: Workspace::new(), root: Workspace::within(ground), more, own }
+        let (more, own, environment) = (keys(more), BTreeMap::new(), Vec::new());
+        let (processes, workspace, root) = (BTreeMap::new(), Workspace::new(), Workspace::within(ground));
+        Self { processes, program, workspace, root, more, own, environment }
     }
 
     /// Adds `more` to the section `bridge` of this agent's configuration from its next start on.
     pub fn configure(&mut self, agent: &str, more: &[&str]) {
         self.own.insert(agent.to_owned(), keys(more));
+    }
+
+    /// Sets a variable of the environment of each bridge from its next start on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.environment.push((variable.to_owned(), value.to_owned()));
     }
 
     /// Takes the power from the machine of `agent`: its bridge is killed, nothing is mounted or bound any more, and what starts there
@@ -115,6 +122,7 @@ impl Agents {
         fs::write(&config, text).unwrap();
         let mut command = self.command(agent);
         command.args(["bridge", "--node-id", agent, "--config"]).arg(&config).env("HAWSER_FAULTS", place("faults"));
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         let mut process = Process::spawn(command, &place("isolator.sock"), &place("log"));
         process.wait_until_it_answers().await;
         self.processes.insert(agent.to_owned(), process);

@@ -11,6 +11,7 @@ use crate::bridge::Agents;
 use crate::bridges::{AGENTS, Bridges};
 use crate::kernel::mounts_below;
 use crate::mesos::{Container, CsiPlugin, Mesos, Options};
+use crate::output::Output;
 use crate::workspace::Workspace;
 
 /// What tasks call the plugin.
@@ -106,6 +107,21 @@ impl Cluster {
         self.start_bridge(number).await;
         self.mesos.agent_mut(number).start_again().await;
         self.mesos.until_registered(self.mesos.agent(number)).await;
+    }
+
+    /// What `hawser doctor` finds of Mesos on the machine of an agent: each step with its result and its words.
+    pub async fn examined(&self, number: usize) -> Vec<Value> {
+        self.examined_as(number, AGENTS[number]).await
+    }
+
+    /// The same with another id of the node.
+    pub async fn examined_as(&self, number: usize, node: &str) -> Vec<Value> {
+        let mut command = Command::new(hawser());
+        command.args(["doctor", "--only", "mesos", "--output", "json", "--node-id", node, "--config"]);
+        command.arg(self.place(number, "config.yaml"));
+        let output = Output::of(command).await;
+        let reports: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        reports[0]["checks"].as_array().unwrap().clone()
     }
 
     /// A file or directory of an agent's bridge.

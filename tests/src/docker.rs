@@ -29,11 +29,16 @@ impl Docker {
 
     /// The same with `config`, the text of a daemon.json.
     pub async fn start_with(workspace: &Workspace, seen: &[PathBuf], config: &str) -> Self {
+        Self::start_on(workspace, seen, config, "").await
+    }
+
+    /// The same on a machine where `setup`, a piece of shell, was run before.
+    pub async fn start_on(workspace: &Workspace, seen: &[PathBuf], config: &str, setup: &str) -> Self {
         let directory = workspace.directory("docker");
         let plugins = workspace.directory("docker/plugins");
         // The one directory where an engine finds sockets of plugins is this engine's alone (moby: pkg/plugins/discovery.go).
         let run = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins && mount --bind";
-        let machine = Enclosure::new(Network::None, seen, &format!("{run} '{}' /run/docker/plugins", plugins.display()));
+        let machine = Enclosure::new(Network::None, seen, &format!("{run} '{}' /run/docker/plugins\n{setup}", plugins.display()));
         fs::write(directory.join("daemon.json"), config).unwrap();
         let mut docker = Self { daemon: None, machine, directory };
         docker.start_again().await;
@@ -73,10 +78,17 @@ impl Docker {
     pub async fn run(&self, arguments: &[&str]) -> Output {
         // The client that came with the engine, where Debian puts it; a newer one elsewhere may refuse to talk to it.
         let client = Path::new("/usr/bin/docker");
-        let mut command = Command::new(if client.exists() { client } else { Path::new("docker") });
-        command.env("DOCKER_HOST", format!("unix://{}", self.directory.join("docker.sock").display()));
-        command.env("DOCKER_CONFIG", &self.directory).env_remove("DOCKER_CONTEXT").args(arguments);
+        let mut command = self.client(if client.exists() { client } else { Path::new("docker") });
+        command.args(arguments);
         Output::of(command).await
+    }
+
+    /// A command that runs `program`, a client of the engine.
+    pub fn client(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.env("DOCKER_HOST", format!("unix://{}", self.directory.join("docker.sock").display()));
+        command.env("DOCKER_CONFIG", &self.directory).env_remove("DOCKER_CONTEXT");
+        command
     }
 
     /// The mounts that the engine sees.

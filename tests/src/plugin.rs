@@ -165,6 +165,15 @@ impl Plugin {
         self.storage.as_ref().map_or_else(|| node.to_owned(), |storage| storage.node_id(node))
     }
 
+    /// An id as the backend gives them, of something that it never made; `what` it is (`vol` or `snap`) where ids say it.
+    pub fn imagined(&self, what: &str, number: u8) -> String {
+        let native = match &self.storage {
+            Some(storage) => storage.imagined(what, number),
+            None => format!("{:032x}-{number:08x}", 0xdead_0000_u64 + u64::from(number)),
+        };
+        format!("local:{native}")
+    }
+
     fn fault_board(&self, node: &str) -> PathBuf {
         self.workspace().join(format!("{node}.faults"))
     }

@@ -31,8 +31,23 @@ async fn ends(framework: &mut Framework, cluster: &Cluster, agent: usize, task: 
 /// A container that writes a number each tenth of a second, for as long as it runs.
 const COUNT: &str = "n=0; while :; do n=$((n+1)); echo $n > data/count; sync data/count; sleep 0.1; done";
 
+/// Of a real agent and master: nothing, as long as nothing is wrong.
+async fn the_doctor_tells_what_is_wrong(cluster: &Cluster) {
+    let found = cluster.examined(0).await;
+    let wrong: Vec<_> = found.iter().filter(|check| check["result"] == "wrong").collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for step in ["the agent", "the master", "the agent at the master", "the doors"] {
+        assert!(found.iter().any(|check| check["step"] == step && check["result"] == "well"), "{step}: {found:#?}");
+    }
+    // Another machine's agent is not this node's.
+    let strange = cluster.examined_as(0, "agent-9").await;
+    let told = strange.iter().find(|check| check["step"] == "the agent's node").unwrap_or_else(|| panic!("{strange:#?}"));
+    assert!(told["mend"].as_str().unwrap().contains("--attributes=csi_node:agent-9"), "{told}");
+}
+
 async fn a_container_goes_on_while_everything_around_it_fails(way: Way) {
     let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &[]).await;
+    the_doctor_tells_what_is_wrong(&cluster).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     framework.run(cluster.mesos().agent(0), &task(way, "count", COUNT)).await;
     framework.until("count", "TASK_RUNNING").await;
@@ -49,6 +64,11 @@ async fn a_container_goes_on_while_everything_around_it_fails(way: Way) {
     advances(&cluster, "writing without a bridge");
     cluster.mesos_mut().agent_mut(0).kill_process();
     advances(&cluster, "writing without an agent");
+    let found = cluster.examined(0).await;
+    let told = |step: &str, result: &str| {
+        found.iter().any(|check| check["step"].as_str().unwrap().starts_with(step) && check["result"] == result)
+    };
+    assert!(told("the agent", "wrong") && told("the bridge's socket", "doubtful") && told("the master", "well"), "{found:#?}");
     cluster.start_bridge(0).await;
     // Nobody is there who could be asked what runs. Nothing is taken down for that.
     std::thread::sleep(Duration::from_secs(4));

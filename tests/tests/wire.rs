@@ -52,7 +52,9 @@ async fn grpcurl_needs_no_protos() {
         succeeded(&output)
     };
     let services = grpcurl(&["list"]);
-    for service in ["csi.v1.Identity", "csi.v1.Controller", "csi.v1.GroupController", "csi.v1.Node", "hawser.v1.Hosts"] {
+    for service in
+        ["csi.v1.Identity", "csi.v1.Controller", "csi.v1.GroupController", "csi.v1.Node", "hawser.v1.Hosts", "hawser.v1.Status"]
+    {
         assert!(services.lines().any(|line| line == service), "{service} is not listed: {services}");
     }
     let node = grpcurl(&["describe", "csi.v1.Node"]);

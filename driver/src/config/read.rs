@@ -58,7 +58,7 @@ fn sentence(error: &serde_saphyr::Error) -> String {
 }
 
 /// Where the last part of a dotted key stands, found by its indentation-free text below its parents.
-fn place_of(text: &str, file: &str, key: &str) -> String {
+pub(super) fn place_of(text: &str, file: &str, key: &str) -> String {
     let mut wanted = key.split('.');
     let mut part = wanted.next();
     let mut found = None;

@@ -15,6 +15,7 @@ use crate::config::{BackendConfig, Config};
 use crate::plugin::{Mode, Plugin};
 use crate::serve::serve;
 use crate::socket::Socket;
+use crate::telemetry::Telemetry;
 
 /// The nodes that are played.
 pub(super) const NODES: [&str; 2] = ["node-a", "node-b"];
@@ -66,9 +67,10 @@ impl Stage {
         let socket = Socket::open(&path, None)?;
         let host: Arc<dyn Host> = Arc::new(Linux);
         let id = name.parse()?;
-        let plugin = tokio::task::spawn_blocking(move || Plugin::build(&config, Mode::All, Some(id), &host))
-            .await
-            .map_err(|error| Error::internal("start a plugin").caused_by(error))??;
+        let plugin =
+            tokio::task::spawn_blocking(move || Plugin::build(&config, Mode::All, Some(id), &host, &Telemetry::default()))
+                .await
+                .map_err(|error| Error::internal("start a plugin").caused_by(error))??;
         let task = tokio::spawn(serve(plugin, socket, self.stop.clone().cancelled_owned()));
         let channel = Endpoint::try_from(format!("unix://{}", path.display()))
             .map_err(|error| Error::internal("name the socket").caused_by(error))?
