@@ -37,7 +37,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use ask::Abilities;
 pub use by_hand::status;
-use retry::calling;
+use retry::{Patience, calling, calling_with};
 
 /// A string map, as CSI has several of them.
 pub type Context = BTreeMap<String, String>;
@@ -300,7 +300,7 @@ impl Driver {
     /// Every volume that the driver lists, with who has it.
     pub async fn list(&self, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
         let mut all = Vec::new();
-        self.pages(String::new(), deadline, |entries| {
+        self.pages(Patience::Lasting, String::new(), deadline, |entries| {
             all.extend(entries);
             false
         })
@@ -308,10 +308,11 @@ impl Driver {
         Ok(all)
     }
 
-    /// Every volume of one of [its backends](Self::backends), while others may be away.
+    /// Every volume of one of [its backends](Self::backends), while others may be away. That it is away itself is an answer: the driver
+    /// has waited for its storage already.
     pub async fn list_backend(&self, backend: &str, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
         let mut all = Vec::new();
-        self.pages(format!("={backend}:"), deadline, |entries| {
+        self.pages(Patience::Short, format!("={backend}:"), deadline, |entries| {
             all.extend(entries);
             false
         })
@@ -326,7 +327,7 @@ impl Driver {
         wanted: impl Fn(&csi::Volume) -> bool,
     ) -> Result<Option<csi::list_volumes_response::Entry>> {
         let mut found = None;
-        self.pages(String::new(), deadline, |entries| {
+        self.pages(Patience::Lasting, String::new(), deadline, |entries| {
             found = entries.into_iter().find(|entry| entry.volume.as_ref().is_some_and(&wanted));
             found.is_some()
         })
@@ -337,6 +338,7 @@ impl Driver {
     /// Gives each page of volumes from `token` on to `take` until that has enough.
     async fn pages(
         &self,
+        patience: Patience,
         mut token: String,
         deadline: Deadline,
         mut take: impl FnMut(Vec<csi::list_volumes_response::Entry>) -> bool,
@@ -347,7 +349,7 @@ impl Driver {
         loop {
             let request = csi::ListVolumesRequest { max_entries: PAGE, starting_token: token.clone() };
             let call = rpc!(self.controller(), list_volumes);
-            let answer = calling("ListVolumes", "its volumes", deadline, request, call).await?;
+            let answer = calling_with(patience, "ListVolumes", "its volumes", deadline, request, call).await?;
             if take(answer.entries) || !self.is_more("ListVolumes", &mut token, answer.next_token)? {
                 return Ok(());
             }

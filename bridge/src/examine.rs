@@ -247,11 +247,15 @@ fn doors(examined: &Examined<'_>, isolators: &[&str], plugins: Option<&Path>) ->
             "the agent has the isolator volume/csi, and `bridge.isolator-socket` is not set: the bridge does not serve it",
             "set `bridge.isolator-socket: /run/hawser/isolator.sock`",
         )),
-        (false, Some(_)) => checks.push(Check::wrong(
-            STEP,
-            "`bridge.isolator-socket` is set, and the agent's --isolation lacks volume/csi: no task comes to a volume through it",
-            write("isolator"),
-        )),
+        (false, Some(_)) => {
+            // Where tasks come to volumes through another door, this one may be meant for later.
+            let how = if docker || bridge.provider.is_some() { Check::doubtful } else { Check::wrong };
+            checks.push(how(
+                STEP,
+                "`bridge.isolator-socket` is set, and the agent's --isolation lacks volume/csi: no task comes to a volume through it",
+                write("isolator"),
+            ));
+        }
         (true, Some(_)) => checks.extend(files(examined, plugins)),
         (false, None) => {}
     }

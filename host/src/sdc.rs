@@ -59,7 +59,7 @@ impl Sdc {
     /// How many systems the SDC knows the managers (MDMs) of. `Unavailable` when it does not tell.
     pub fn managers(&self) -> Result<usize> {
         let asked = Program::new(self.drv_cfg.to_string_lossy())
-            .argument("--query_mdms")
+            .argument("--query_mdm")
             .run(Deadline::after(ANSWERS_WITHIN))
             .map_err(|error| error.with_kind(Kind::Unavailable))?;
         if asked.code != Some(0) {
@@ -70,8 +70,9 @@ impl Sdc {
                 quoted(&asked.output)
             )));
         }
-        // A line a system: `MDM-ID 14dbbf5617523654 SDC ID … IPs [0]-10.0.0.1`.
-        Ok(asked.output.lines().filter(|line| line.trim_start().starts_with("MDM-ID")).count())
+        // A line a system: `MDM-ID 14dbbf5617523654 SDC ID … IPs [0]-10.0.0.1` (goscaleio: drv_cfg.go, DrvCfgQuerySystems). What a program
+        // wrote is kept as one line of words.
+        Ok(asked.output.split(' ').filter(|word| *word == "MDM-ID").count())
     }
 
     /// Which volume the disk at `path` is, as the driver tells it: the ids of its system and its own, `SYSTEM-VOLUME`. `Unavailable` when
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn the_systems_that_it_knows_are_counted() {
         let line = "MDM-ID 14dbbf5617523654 SDC ID d3b2a1c000000001 INSTALLATION ID 5a IPs [0]-10.0.0.1 [1]-10.0.0.2";
-        let (_place, sdc) = saying(&format!("[ \"$*\" = --query_mdms ] && echo Retrieved 1 mdm && echo '{line}'"));
+        let (_place, sdc) = saying(&format!("[ \"$*\" = --query_mdm ] && echo Retrieved 1 mdm && echo '{line}'"));
         assert_eq!(sdc.managers().unwrap(), 1);
         let (_place, sdc) = saying("echo Retrieved 0 mdms");
         assert_eq!(sdc.managers().unwrap(), 0);

@@ -32,12 +32,16 @@ async fn ends(framework: &mut Framework, cluster: &Cluster, agent: usize, task: 
 const COUNT: &str = "n=0; while :; do n=$((n+1)); echo $n > data/count; sync data/count; sleep 0.1; done";
 
 /// Of a real agent and master: nothing, as long as nothing is wrong.
-async fn the_doctor_tells_what_is_wrong(cluster: &Cluster) {
+async fn the_doctor_tells_what_is_wrong(cluster: &Cluster, way: Way) {
     let found = cluster.examined(0).await;
     let wrong: Vec<_> = found.iter().filter(|check| check["result"] == "wrong").collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    for step in ["the agent", "the master", "the agent at the master", "the doors"] {
-        assert!(found.iter().any(|check| check["step"] == step && check["result"] == "well"), "{step}: {found:#?}");
+    // The bridge of this cluster serves the isolator also where its agent has none.
+    let doors = if matches!(way, Way::Csi) { "well" } else { "doubtful" };
+    for (step, result) in
+        [("the agent", "well"), ("the master", "well"), ("the agent at the master", "well"), ("the doors", doors)]
+    {
+        assert!(found.iter().any(|check| check["step"] == step && check["result"] == result), "{step}: {found:#?}");
     }
     // Another machine's agent is not this node's.
     let strange = cluster.examined_as(0, "agent-9").await;
@@ -47,7 +51,7 @@ async fn the_doctor_tells_what_is_wrong(cluster: &Cluster) {
 
 async fn a_container_goes_on_while_everything_around_it_fails(way: Way) {
     let mut cluster = Cluster::start(way, &["grace: 1s", "reconcile-every: 1s", "wait-for-holder: 1s"], &[]).await;
-    the_doctor_tells_what_is_wrong(&cluster).await;
+    the_doctor_tells_what_is_wrong(&cluster, way).await;
     let mut framework = Framework::subscribe(cluster.mesos()).await;
     framework.run(cluster.mesos().agent(0), &task(way, "count", COUNT)).await;
     framework.until("count", "TASK_RUNNING").await;

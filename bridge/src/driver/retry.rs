@@ -19,8 +19,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long one attempt may take before it is made again. A driver that queues or remembers finds the first one still running.
 const ATTEMPT: Duration = Duration::from_secs(120);
 
+/// Whether "not now" is an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It is not; the driver is asked again until the deadline.
+    Lasting,
+    /// It is: somebody waits for whatever else can be said.
+    Short,
+}
+
 /// Calls `method` for `object` until it is answered with anything but "not now", or until `deadline`.
 pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    method: &'static str,
+    object: &str,
+    deadline: Deadline,
+    message: Q,
+    call: impl Fn(Request<Q>) -> F,
+) -> Result<A> {
+    calling_with(Patience::Lasting, method, object, deadline, message, call).await
+}
+
+/// The same with the patience that is given.
+pub(super) async fn calling_with<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    patience: Patience,
     method: &'static str,
     object: &str,
     deadline: Deadline,
@@ -35,7 +56,7 @@ pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, 
         object,
         otel.status_code = field::Empty
     );
-    let result = attempts(method, object, deadline, message, call).instrument(span.clone()).await;
+    let result = attempts(patience, method, object, deadline, message, call).instrument(span.clone()).await;
     if result.is_err() {
         span.record("otel.status_code", "ERROR");
     }
@@ -43,6 +64,7 @@ pub(super) async fn calling<Q: Clone, A, F: Future<Output = Result<Response<A>, 
 }
 
 async fn attempts<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
+    patience: Patience,
     method: &'static str,
     object: &str,
     deadline: Deadline,
@@ -66,7 +88,7 @@ async fn attempts<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
             Err(status) => status,
         };
         let again = matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
-        if !again || deadline.remaining() <= pause {
+        if !again || patience == Patience::Short || deadline.remaining() <= pause {
             return Err(error(method, object, &status));
         }
         tracing::debug!(method, object, code = ?status.code(), message = status.message(), "asking the driver again");
@@ -101,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    async fn answered(answers: &[Code], deadline: Duration) -> (Result<u32>, u32) {
+    async fn answered(patience: Patience, answers: &[Code], deadline: Duration) -> (Result<u32>, u32) {
         let asked = AtomicU32::new(0);
         let call = |_: Request<()>| {
             let number = asked.fetch_add(1, Ordering::SeqCst);
@@ -110,17 +132,20 @@ mod tests {
                 Some(code) => Err(Status::new(*code, "said the driver")),
             })
         };
-        let result = calling("Method", "volume", Deadline::after(deadline), (), call).await;
+        let result = calling_with(patience, "Method", "volume", Deadline::after(deadline), (), call).await;
         (result, asked.into_inner())
     }
 
     #[tokio::test(start_paused = true)]
     async fn not_now_is_asked_again_and_no_is_not() {
         let minute = Duration::from_secs(60);
-        let (answer, asked) = answered(&[Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::Ok], minute).await;
+        let (answer, asked) = answered(Patience::Short, &[Code::Unavailable, Code::Ok], minute).await;
+        assert_eq!((answer.unwrap_err().kind(), asked), (Kind::Unavailable, 1));
+        let (answer, asked) =
+            answered(Patience::Lasting, &[Code::Unavailable, Code::Aborted, Code::DeadlineExceeded, Code::Ok], minute).await;
         assert_eq!((answer.unwrap(), asked), (3, 4));
         for code in [Code::FailedPrecondition, Code::NotFound, Code::Internal, Code::ResourceExhausted] {
-            let (answer, asked) = answered(&[code], minute).await;
+            let (answer, asked) = answered(Patience::Lasting, &[code], minute).await;
             let error = answer.unwrap_err();
             assert_eq!((error.kind(), asked), (status::kind(code), 1));
             assert_eq!(error.to_string(), "Method volume: said the driver");
@@ -129,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_deadline_ends_it_with_the_last_word() {
-        let (answer, asked) = answered(&[Code::Aborted; 1000], Duration::from_millis(500)).await;
+        let (answer, asked) = answered(Patience::Lasting, &[Code::Aborted; 1000], Duration::from_millis(500)).await;
         assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable);
         // After 0, 100 and 300 ms; the next pause would be longer than what is left.
         assert!((1..=3).contains(&asked), "{asked}");

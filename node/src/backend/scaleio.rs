@@ -155,7 +155,7 @@ impl Attacher for ScaleIo {
             Arrival::Missed(waited) => {
                 return Err(Error::unavailable(format!(
                     "volume {volume}: the array has mapped it to this node, and the SDC has made no disk of it within {} s; if it does not \
-                     come, see `drv_cfg --query_vols`, whether the SDC is connected (`drv_cfg --query_mdms`), and the kernel log",
+                     come, see `drv_cfg --query_vols`, whether the SDC is connected (`drv_cfg --query_mdm`), and the kernel log",
                     waited.as_secs()
                 )));
             }

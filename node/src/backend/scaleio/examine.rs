@@ -51,7 +51,7 @@ pub fn examine(config: &ScaleIoConfig, node: Option<&NodeId>) -> Vec<Check> {
             "tell it the MDMs of the system: `drv_cfg --add_mdm --ip IP,IP`",
         ),
         Ok(count) => Check::well("the MDMs", format!("the SDC knows those of {count} systems")),
-        Err(error) => Check::doubtful("the MDMs", error.chain(), "`drv_cfg --query_mdms` as root shows what it says"),
+        Err(error) => Check::doubtful("the MDMs", error.chain(), "`drv_cfg --query_mdm` as root shows what it says"),
     });
     checks
 }
