@@ -21,7 +21,7 @@ impl State {
         }
         if let Some((key, existing)) = self.volumes.iter().find(|(key, _)| key.name == name) {
             // What it was made from may be gone by now: it is the same wish all the same.
-            if let Some(origin) = origin.filter(|_| !self.form.has(Need::Noted)) {
+            if let Some(origin) = origin.filter(|_| self.form.has(Need::Cut) && !self.form.has(Need::Noted)) {
                 return self.copy_again((*key, existing), size, origin);
             }
             if (existing.size, existing.origin) == (size, origin) {
