@@ -151,6 +151,9 @@ impl Node {
             assert!(!off, "{} went off instead of booting:\n{}", self.name(), self.console());
             self.ready().exists().then_some(())
         });
+        if let Some(power) = self.state().power.as_mut() {
+            power.keep_awake();
+        }
     }
 
     fn console_log(&self) -> PathBuf {

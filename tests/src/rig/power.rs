@@ -3,22 +3,46 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::daemon::{Daemon, children};
 use crate::poll::until;
+
+/// How often a kernel is woken that may have lost its clock.
+const PULSE: Duration = Duration::from_secs(2);
 
 /// The processes of one node. Dropping it is a power failure.
 #[derive(Debug)]
 pub struct Power {
     kernel: Daemon,
+    /// Ends the pulse when it is dropped.
+    pulse: Option<Sender<()>>,
 }
 
 impl Power {
     /// Starts a kernel, in the enclosure that `command` enters; what it and its first process say is added to `console`.
     pub fn on(command: Command, console: &Path) -> Self {
-        Self { kernel: Daemon::spawn_behind(command, console) }
+        Self { kernel: Daemon::spawn_behind(command, console), pulse: None }
+    }
+
+    /// Wakes the kernel from time to time. To be called when it runs: one that is just starting would be ended by the signal.
+    ///
+    /// Under load, once in some hours, Debian's 6.1 loses the event of its clock: idle, it finds no timer armed and looks again at once, for
+    /// ever (arch/um/os-Linux/time.c, os_idle_sleep), and the node stands still. The signal of the timer that was lost wakes it, and one too
+    /// many finds nothing that is due.
+    pub fn keep_awake(&mut self) {
+        let Ok(kernel) = pidfd_open(self.kernel(), PidfdFlags::empty()) else { return };
+        let (pulse, ended) = mpsc::channel();
+        self.pulse = Some(pulse);
+        thread::spawn(move || {
+            while ended.recv_timeout(PULSE) == Err(RecvTimeoutError::Timeout) && pidfd_send_signal(&kernel, Signal::ALARM).is_ok()
+            {
+            }
+        });
     }
 
     /// The process that is the kernel.
