@@ -26,8 +26,9 @@ use crate::plugin::Plugin;
 /// How long anything may take that only reads or writes memory. What hangs longer was frozen and forgotten.
 const WRITE_MAX: Duration = Duration::from_secs(20);
 
-/// How long one step may take, with all that is looked at after it.
-const STEP_MAX: Duration = Duration::from_secs(60);
+/// How long one step may take, with all that is looked at after it. On an export, whoever goes on with a copy waits for 60 s to be sure that
+/// the one who began it is gone (nfs/src/filling.rs).
+const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// How long a call that was left behind stands where it is, in microseconds, so that the next one finds it there.
 const HELD_US: u32 = 3_000;
