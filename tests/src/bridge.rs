@@ -32,6 +32,7 @@ pub struct Agents {
     program: fn() -> &'static Path,
     workspace: Workspace,
     root: Workspace,
+    backends: String,
     more: String,
     own: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
@@ -51,12 +52,40 @@ impl Agents {
     fn with(program: fn() -> &'static Path, ground: &Path, more: &[&str]) -> Self {
         let (more, own, environment) = (keys(more), BTreeMap::new(), Vec::new());
         let (processes, workspace, root) = (BTreeMap::new(), Workspace::new(), Workspace::within(ground));
-        Self { processes, program, workspace, root, more, own, environment }
+        Self { processes, program, workspace, root, backends: String::new(), more, own, environment }
     }
 
     /// Adds `more` to the section `bridge` of this agent's configuration from its next start on.
     pub fn configure(&mut self, agent: &str, more: &[&str]) {
         self.own.insert(agent.to_owned(), keys(more));
+    }
+
+    /// Adds a backend to each configuration, a key a line, from the next start on. `local` stays the default.
+    pub fn add_backend(&mut self, name: &str, keys: &[&str]) {
+        self.backends.push_str(&format!("  {name}:\n"));
+        self.backends.extend(keys.iter().map(|key| format!("    {key}\n")));
+    }
+
+    /// Adds a backend whose storage system answers nothing: nobody listens on port 1.
+    pub fn add_backend_that_is_away(&mut self, name: &str) {
+        let password = self.workspace.path().join("password");
+        fs::write(&password, "secret").unwrap();
+        let password = format!("  password-file: {}", password.display());
+        self.add_backend(
+            name,
+            &[
+                "type: scaleio",
+                "answer-within-seconds: 1",
+                "systems:",
+                "- gateways: [\"https://127.0.0.1:1\"]",
+                "  user: hawser",
+                &password,
+                "node:",
+                "  guid: 5A5EB8A2-9BE9-4B8C-9E8A-6F5E0A1B2C3D",
+                // There is no SDC here, and nothing of this backend is ever attached.
+                "  drv-cfg: /bin/true",
+            ],
+        );
     }
 
     /// Sets a variable of the environment of each bridge from its next start on.
@@ -110,8 +139,9 @@ impl Agents {
         let place = |name: &str| self.workspace.directory(agent).join(name);
         let config = place("config.yaml");
         let text = format!(
-            "backends:\n  local:\n    type: local\n    root: {}\n    overcommit: 1000\nbridge:\n  state: {}\n  mounts: {}\n  docker-socket: {}\n  isolator-socket: {}\n{}{}",
+            "backends:\n  local:\n    type: local\n    root: {}\n    overcommit: 1000\n{}driver:\n  default-backend: local\nbridge:\n  state: {}\n  mounts: {}\n  docker-socket: {}\n  isolator-socket: {}\n{}{}",
             self.root.path().display(),
+            self.backends,
             place("state").display(),
             place("mounts").display(),
             place("plugins/hawser.sock").display(),

@@ -34,6 +34,11 @@ impl Told {
         Self { address, client: reqwest::Client::new() }
     }
 
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Status and body.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();

@@ -4,5 +4,6 @@
 
 mod health;
 mod metrics;
+mod prometheus;
 mod rules;
 mod traces;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Labels that Prometheus gives.
 const OF_PROMETHEUS: [&str; 2] = ["job", "instance"];
 
-fn monitoring() -> PathBuf {
+pub(crate) fn monitoring() -> PathBuf {
     workspace_root().join("charts/hawser/monitoring")
 }
 
@@ -41,7 +41,7 @@ fn words(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-fn expressions(value: &Value) -> Vec<String> {
+pub(crate) fn expressions(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     words(value, "expr", &mut found);
     found
