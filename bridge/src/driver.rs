@@ -24,6 +24,7 @@ mod retry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use futures_util::future::join_all;
 use hawser_proto::csi;
 use hawser_proto::csi::controller_client::ControllerClient;
 use hawser_proto::csi::identity_client::IdentityClient;
@@ -36,6 +37,7 @@ use hawser_volume::{Bytes, Deadline, Error, HostState, Kind, Result};
 use tonic::transport::{Channel, Endpoint};
 
 pub use ask::Abilities;
+use ask::Own;
 pub use by_hand::status;
 use retry::{Patience, calling, calling_with};
 
@@ -56,8 +58,7 @@ pub struct Driver {
     pub node_id: String,
     /// What it can do.
     pub can: Abilities,
-    /// Its backends, if it is Hawser's own.
-    own: Option<Vec<String>>,
+    own: Option<Own>,
     controller: Channel,
     node: Channel,
 }
@@ -308,16 +309,51 @@ impl Driver {
         Ok(all)
     }
 
-    /// Every volume of one of [its backends](Self::backends), while others may be away. That it is away itself is an answer: the driver
-    /// has waited for its storage already.
-    pub async fn list_backend(&self, backend: &str, deadline: Deadline) -> Result<Vec<csi::list_volumes_response::Entry>> {
+    /// Every volume of the backends that answer. Another driver than Hawser's own answers or does not, as one.
+    pub async fn list_partly(&self, deadline: Deadline) -> Result<Partly<csi::list_volumes_response::Entry>> {
+        self.partly(self.list(deadline), |backend| self.list_backend(backend, Patience::Short, deadline)).await
+    }
+
+    /// Every volume of one of [its backends](Self::backends), while others may be away.
+    async fn list_backend(
+        &self,
+        backend: &str,
+        patience: Patience,
+        deadline: Deadline,
+    ) -> Result<Vec<csi::list_volumes_response::Entry>> {
         let mut all = Vec::new();
-        self.pages(Patience::Short, format!("={backend}:"), deadline, |entries| {
+        self.pages(patience, only(backend), deadline, |entries| {
             all.extend(entries);
             false
         })
         .await?;
         Ok(all)
+    }
+
+    /// What all of the driver says in one answer where it has one backend or is not Hawser's own, and else each backend. That one is away is
+    /// an answer: the driver has waited for its storage already. An error when all are.
+    async fn partly<'d, T, F: Future<Output = Result<Vec<T>>>>(
+        &'d self,
+        whole: impl Future<Output = Result<Vec<T>>>,
+        one: impl Fn(&'d str) -> F,
+    ) -> Result<Partly<T>> {
+        let backends = self.backends();
+        if backends.len() < 2 {
+            return Ok(Partly { all: whole.await?, missing: Vec::new() });
+        }
+        let mut partly = Partly { all: Vec::new(), missing: Vec::new() };
+        for (backend, answer) in backends.iter().zip(join_all(backends.iter().map(|backend| one(backend))).await) {
+            match answer {
+                Ok(some) => partly.all.extend(some),
+                Err(error) => partly.missing.push((backend.clone(), error)),
+            }
+        }
+        if partly.missing.len() == backends.len()
+            && let Some((_, error)) = partly.missing.pop()
+        {
+            return Err(error);
+        }
+        Ok(partly)
     }
 
     /// The first volume of the list that is `wanted`.
@@ -333,6 +369,23 @@ impl Driver {
         })
         .await?;
         Ok(found)
+    }
+
+    /// The volumes that are called `name`: that is their id, or what their context says under `key`. Those of one backend, if Hawser's own
+    /// driver is asked and it is said which; the others may be away then.
+    pub async fn called(&self, name: &str, key: &str, backend: Option<&str>, deadline: Deadline) -> Result<Vec<csi::Volume>> {
+        let token = backend.filter(|_| self.is_own()).map(only).unwrap_or_default();
+        let mut all: Vec<csi::Volume> = Vec::new();
+        self.pages(Patience::Lasting, token, deadline, |entries| {
+            let volumes = entries.into_iter().filter_map(|entry| entry.volume);
+            all.extend(
+                volumes
+                    .filter(|volume| volume.volume_id == name || volume.volume_context.get(key).is_some_and(|said| said == name)),
+            );
+            false
+        })
+        .await?;
+        Ok(all)
     }
 
     /// Gives each page of volumes from `token` on to `take` until that has enough.
@@ -363,7 +416,12 @@ impl Driver {
 
     /// The backends of Hawser's own driver; none of anybody else's.
     pub fn backends(&self) -> &[String] {
-        self.own.as_deref().unwrap_or_default()
+        self.own.as_ref().map_or(&[], |own| &own.backends)
+    }
+
+    /// The backend of Hawser's own driver that makes what nobody says a backend for.
+    pub fn default_backend(&self) -> Option<&str> {
+        self.own.as_ref()?.default.as_deref()
     }
 
     /// Goes to the page after the one that began at `token`, if there is one.
@@ -374,6 +432,20 @@ impl Driver {
         *token = next;
         Ok(!token.is_empty())
     }
+}
+
+/// What there is of something that a driver's backends have.
+#[derive(Debug)]
+pub struct Partly<T> {
+    /// What the backends have that answered.
+    pub all: Vec<T>,
+    /// The other backends, each with what came of asking.
+    pub missing: Vec<(String, Error)>,
+}
+
+/// The token with which Hawser's own driver lists one backend.
+fn only(backend: &str) -> String {
+    format!("={backend}:")
 }
 
 /// A volume that does not exist is not staged, published or attached anywhere. The spec lets a driver say NOT_FOUND then.

@@ -189,10 +189,7 @@ impl Plugin {
         };
         let identity = Identity {
             name: config.driver.name.clone(),
-            manifest: BTreeMap::from([(
-                "backends".to_owned(),
-                config.backends.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(","),
-            )]),
+            manifest: manifest(config),
             controller: controller.is_some(),
             groups: controller.as_ref().is_some_and(Controller::has_groups),
             places,
@@ -226,6 +223,17 @@ impl Plugin {
     pub fn pools(&self) -> Vec<Arc<Pool>> {
         self.pools.clone()
     }
+}
+
+/// What the driver says of itself beside its name: a client that knows Hawser asks its backends one by one.
+fn manifest(config: &Config) -> BTreeMap<String, String> {
+    let names: Vec<&str> = config.backends.keys().map(BackendName::as_str).collect();
+    let default = match &config.driver.default_backend {
+        Some(name) => Some(name.as_str()),
+        None => names.first().copied().filter(|_| names.len() == 1),
+    };
+    let default = default.map(|name| ("default-backend".to_owned(), name.to_owned()));
+    default.into_iter().chain([("backends".to_owned(), names.join(","))]).collect()
 }
 
 /// Every backend of the controller side with something in front of it.

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use hawser_tests::Workspace;
 use hawser_tests::binary::tool;
 use hawser_tests::bridge::{Agent, Agents, Isolator, named};
 use hawser_tests::content::{assert_holds, pattern, size, write};
@@ -341,6 +342,72 @@ async fn a_volume_that_this_node_lost_is_taken_down_here() {
     fs::write(&record, text.to_string()).unwrap();
     until_async("the stale mounts to go", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
     assert!(mount_at(&path).is_none());
+    agents.finish();
+}
+
+/// Two backends may have volumes of one name; a task never gets the other one's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_volumes_with_one_name_on_two_backends_the_one_that_is_meant_is_taken() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["grace: 1s", "reconcile-every: 1s"]);
+    // They come before the default one in every list.
+    let pools = [Workspace::within(ground.path()), Workspace::within(ground.path())];
+    for (name, pool) in ["alpha", "beta"].into_iter().zip(&pools) {
+        agents.add_backend(name, &["type: local", &format!("root: {}", pool.path().display()), "overcommit: 1000"]);
+    }
+    // Each was made by an agent of its own, on the backend whose name is in it.
+    for (agent, backend, name) in [
+        ("agent-1", "alpha", "letters"),
+        ("agent-2", "local", "letters"),
+        ("agent-1", "alpha", "notes"),
+        ("agent-2", "beta", "notes"),
+        ("agent-1", "alpha", "diary"),
+    ] {
+        agents.start(agent).await;
+        let place =
+            agents.agent(agent).mount(name, &["size=64MiB", "newfstype=ext4", &format!("backend={backend}")]).await.unwrap();
+        fs::write(place.join("backend"), backend).unwrap();
+        agents.agent(agent).unmount(name).await.unwrap();
+        until_async("the release", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    }
+    for (agent, name, options, backend) in [
+        // It would be made on the default backend, and is there with another size.
+        ("agent-3", "letters", &["size=128MiB"][..], "local"),
+        // It is not to be made, and the default backend has it.
+        ("agent-4", "letters", &[], "local"),
+        ("agent-5", "letters", &["backend=alpha"], "alpha"),
+        // One backend alone has it.
+        ("agent-3", "diary", &[], "alpha"),
+        ("agent-3", "notes", &["backend=beta"], "beta"),
+    ] {
+        agents.start(agent).await;
+        let place = agents.agent(agent).mount(name, options).await.unwrap();
+        assert_eq!(fs::read_to_string(place.join("backend")).unwrap(), backend, "{name} {options:?}");
+        agents.agent(agent).unmount(name).await.unwrap();
+        until_async("the release", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    }
+    agents.start("agent-4").await;
+    let message = agents.agent("agent-4").mount("notes", &[]).await.unwrap_err();
+    assert!(
+        ["2 volumes are called notes", "alpha:", "beta:", "`backend`"].iter().all(|word| message.contains(word)),
+        "{message}"
+    );
+    agents.finish();
+}
+
+/// What one storage system does not answer says nothing of the volumes of another, nor of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_is_away_keeps_no_volume_of_another_from_its_release() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::new(ground.path(), &["grace: 1s", "reconcile-every: 1s"]);
+    agents.add_backend_that_is_away("away");
+    agents.start("agent-1").await;
+    let agent = agents.agent("agent-1");
+    agent.mount("data", SMALL).await.unwrap();
+    agent.unmount("data").await.unwrap();
+    until_async("the release", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    let said = agents.said("agent-1");
+    assert!(said.contains("nothing is concluded about its volumes"), "{said}");
     agents.finish();
 }
 

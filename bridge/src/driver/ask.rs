@@ -44,12 +44,21 @@ pub struct Abilities {
     pub node: bool,
 }
 
+/// What only Hawser's own driver says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Its backends.
+    pub(super) backends: Vec<String>,
+    /// The one that makes what nobody says a backend for.
+    pub(super) default: Option<String>,
+}
+
 /// The answers.
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) node_id: String,
-    pub(super) own: Option<Vec<String>>,
+    pub(super) own: Option<Own>,
     pub(super) can: Abilities,
 }
 
@@ -82,6 +91,14 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         .map(|csi::node_service_capability::Type::Rpc(rpc)| rpc.r#type)
         .collect();
     let of_controller = controller_capabilities(controller, &info.name, deadline).await?;
+    // The backends are asked through the Controller service; a Node service of its own may be configured with fewer.
+    let identity = IdentityClient::new(controller.clone());
+    let request = csi::GetPluginInfoRequest {};
+    let own = match calling("GetPluginInfo", &info.name, deadline, request, rpc!(identity.clone(), get_plugin_info)).await {
+        Ok(info) => own(&info),
+        Err(error) if error.kind() == Kind::Unsupported => None,
+        Err(error) => return Err(error),
+    };
     let has = |kind: OfController| of_controller.contains(&i32::from(kind));
     let can = Abilities {
         create: has(OfController::CreateDeleteVolume),
@@ -100,7 +117,7 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         node: there_is_a_node,
     };
     if !there_is_a_node {
-        return Ok(Asked { own: own(&info), name: info.name, version: info.vendor_version, node_id: String::new(), can });
+        return Ok(Asked { own, name: info.name, version: info.vendor_version, node_id: String::new(), can });
     }
     let request = csi::NodeGetInfoRequest {};
     let place = calling("NodeGetInfo", &info.name, deadline, request, rpc!(client.clone(), node_get_info)).await;
@@ -110,12 +127,13 @@ pub(super) async fn ask(controller: &Channel, node: &Channel, deadline: Deadline
         Err(error) if error.kind() == Kind::Unsupported && !can.attach => String::new(),
         Err(error) => return Err(error),
     };
-    Ok(Asked { own: own(&info), name: info.name, version: info.vendor_version, node_id, can })
+    Ok(Asked { own, name: info.name, version: info.vendor_version, node_id, can })
 }
 
-/// The backends of Hawser's own driver. Its name is the operator's to choose; that it has backends is not.
-fn own(info: &csi::GetPluginInfoResponse) -> Option<Vec<String>> {
-    Some(info.manifest.get("backends")?.split(',').map(str::to_owned).collect())
+/// What the driver says of itself if it is Hawser's own. Its name is the operator's to choose; that it has backends is not.
+fn own(info: &csi::GetPluginInfoResponse) -> Option<Own> {
+    let backends = info.manifest.get("backends")?.split(',').map(str::to_owned).collect();
+    Some(Own { backends, default: info.manifest.get("default-backend").cloned() })
 }
 
 /// What the Controller service can do; nothing when there is none.

@@ -9,8 +9,8 @@ use hawser_proto::hawser::{GetStatusRequest, GetStatusResponse};
 use hawser_volume::{Bytes, Deadline, Error, Kind, Result};
 use tonic::transport::Channel;
 
-use super::retry::calling;
-use super::{Driver, PAGE, text};
+use super::retry::{Patience, calling, calling_with};
+use super::{Driver, PAGE, Partly, only, text};
 
 impl Driver {
     /// What the driver says of the volume with this id: ControllerGetVolume, or a look through its list where it has no such call. Nothing
@@ -91,12 +91,26 @@ impl Driver {
         calling("DeleteSnapshot", id, deadline, request, rpc!(self.controller(), delete_snapshot)).await.map(drop)
     }
 
-    /// Every snapshot that the driver lists, or those of one volume. `Unsupported` when it lists none.
-    pub async fn snapshots(&self, volume: Option<&str>, deadline: Deadline) -> Result<Vec<csi::Snapshot>> {
+    /// Every snapshot of the backends that answer, or those of one volume. `Unsupported` when the driver lists none.
+    pub async fn snapshots(&self, volume: Option<&str>, deadline: Deadline) -> Result<Partly<csi::Snapshot>> {
         if !self.can.list_snapshots {
             return Err(Error::unsupported(format!("driver {} cannot list its snapshots (LIST_SNAPSHOTS)", self.name)));
         }
-        let (mut all, mut token) = (Vec::new(), String::new());
+        let whole = self.snapshots_from(Patience::Lasting, String::new(), volume, deadline);
+        if volume.is_some() {
+            return Ok(Partly { all: whole.await?, missing: Vec::new() });
+        }
+        self.partly(whole, |backend| self.snapshots_from(Patience::Short, only(backend), None, deadline)).await
+    }
+
+    async fn snapshots_from(
+        &self,
+        patience: Patience,
+        mut token: String,
+        volume: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Vec<csi::Snapshot>> {
+        let mut all = Vec::new();
         loop {
             let request = csi::ListSnapshotsRequest {
                 max_entries: PAGE,
@@ -104,8 +118,8 @@ impl Driver {
                 source_volume_id: volume.unwrap_or_default().to_owned(),
                 ..Default::default()
             };
-            let answer = calling("ListSnapshots", "its snapshots", deadline, request, rpc!(self.controller(), list_snapshots));
-            let answer = answer.await?;
+            let call = rpc!(self.controller(), list_snapshots);
+            let answer = calling_with(patience, "ListSnapshots", "its snapshots", deadline, request, call).await?;
             all.extend(answer.entries.into_iter().filter_map(|entry| entry.snapshot));
             if !self.is_more("ListSnapshots", &mut token, answer.next_token)? {
                 return Ok(all);

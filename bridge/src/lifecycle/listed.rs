@@ -14,14 +14,22 @@ pub(super) struct Listed(RwLock<BTreeSet<String>>);
 impl Listed {
     /// Remembers a complete list in place of the one before.
     pub(super) fn replace<'a>(&self, volumes: impl Iterator<Item = &'a csi::Volume>) {
-        let names = volumes.map(|volume| volume.volume_context.get(NAME).unwrap_or(&volume.volume_id).clone()).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = volumes.map(name).collect();
+    }
+
+    /// Adds what a list has from which some may be missing.
+    pub(super) fn add<'a>(&self, volumes: impl Iterator<Item = &'a csi::Volume>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(volumes.map(name));
     }
 
     /// Whether a volume of this name was listed.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
+}
+
+fn name(volume: &csi::Volume) -> String {
+    volume.volume_context.get(NAME).unwrap_or(&volume.volume_id).clone()
 }
 
 #[cfg(test)]

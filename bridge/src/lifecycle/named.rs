@@ -130,7 +130,7 @@ impl Inner {
 
     async fn find_by_name(&self, name: &str, deadline: Deadline) -> Result<Option<Made>> {
         let Ok(object) = name.parse::<ObjectName>() else { return Ok(None) };
-        match self.find(&object, deadline).await {
+        match self.find(&object, None, deadline).await {
             // A driver that cannot list knows no more than this node's ledger.
             Err(error) if error.kind() == Kind::Unsupported => Ok(None),
             found => found,

@@ -23,6 +23,20 @@ pub struct Report {
     pub failed: BTreeMap<String, String>,
 }
 
+/// Who has which volume, as the driver says.
+struct Attached {
+    nodes: BTreeMap<String, Vec<String>>,
+    /// The backends of Hawser's own driver that do not answer.
+    missing: Vec<String>,
+}
+
+impl Attached {
+    /// Whether the volume is one of a backend that does not answer. Ids of Hawser's own begin with their backend.
+    fn is_unknown(&self, id: &str) -> bool {
+        id.split_once(':').is_some_and(|(backend, _)| self.missing.iter().any(|missing| missing == backend))
+    }
+}
+
 impl Lifecycle {
     /// Releases what nobody has used for the time of grace, or nobody who still lives, takes down the mounts of volumes that were taken from this node, and
     /// reports what others have attached here. Volumes that somebody works on at the moment are left for the next time.
@@ -42,8 +56,8 @@ impl Lifecycle {
             }
         }
         let ours = |nodes: &[String]| nodes.contains(&inner.driver.node_id);
-        let foreign =
-            attached.iter().flatten().filter(|(id, nodes)| ours(nodes) && !holdings.iter().any(|(held, _)| held == *id));
+        let listed = attached.iter().flat_map(|attached| &attached.nodes);
+        let foreign = listed.filter(|(id, nodes)| ours(nodes) && !holdings.iter().any(|(held, _)| held == *id));
         report.foreign = foreign.map(|(id, _)| id.clone()).collect();
         Ok(report)
     }
@@ -51,22 +65,33 @@ impl Lifecycle {
 
 impl Inner {
     /// Which nodes have which volumes; nothing when the driver cannot tell.
-    async fn attached(&self, deadline: Deadline) -> Result<Option<BTreeMap<String, Vec<String>>>> {
+    async fn attached(&self, deadline: Deadline) -> Result<Option<Attached>> {
         if !self.driver.can.list_nodes || !self.driver.can.attach {
             return Ok(None);
         }
-        let listed = self.driver.list(deadline).await?;
-        self.listed.replace(listed.iter().filter_map(|entry| entry.volume.as_ref()));
+        let listed = self.driver.list_partly(deadline).await?;
+        let volumes = listed.all.iter().filter_map(|entry| entry.volume.as_ref());
+        if listed.missing.is_empty() {
+            self.listed.replace(volumes);
+        } else {
+            self.listed.add(volumes);
+        }
+        for (backend, error) in &listed.missing {
+            tracing::warn!(backend, error = error.chain(), "the backend does not answer: nothing is concluded about its volumes");
+        }
         let pair = |entry: csi::list_volumes_response::Entry| {
             Some((entry.volume?.volume_id, entry.status.map(|status| status.published_node_ids).unwrap_or_default()))
         };
-        Ok(Some(listed.into_iter().filter_map(pair).collect()))
+        Ok(Some(Attached {
+            nodes: listed.all.into_iter().filter_map(pair).collect(),
+            missing: listed.missing.into_iter().map(|(backend, _)| backend).collect(),
+        }))
     }
 
     async fn reconcile_one(
         &self,
         id: &str,
-        attached: Option<&BTreeMap<String, Vec<String>>>,
+        attached: Option<&Attached>,
         in_use: Option<&InUse>,
         report: &mut Report,
         deadline: Deadline,
@@ -99,7 +124,9 @@ impl Inner {
     }
 
     /// Whether this node believes to have a volume that the driver has given to nobody or to another one.
-    fn is_lost(&self, id: &str, holding: &Holding, attached: &BTreeMap<String, Vec<String>>) -> bool {
-        holding.publish_context.is_some() && !attached.get(id).is_some_and(|nodes| nodes.contains(&self.driver.node_id))
+    fn is_lost(&self, id: &str, holding: &Holding, attached: &Attached) -> bool {
+        holding.publish_context.is_some()
+            && !attached.is_unknown(id)
+            && !attached.nodes.get(id).is_some_and(|nodes| nodes.contains(&self.driver.node_id))
     }
 }

@@ -41,6 +41,12 @@ impl Token {
         }
         Ok(Self { backend: Some(backend), after: (!after.is_empty()).then(|| after.to_owned()), only })
     }
+
+    /// The same place of a listing that keeps to `backend`.
+    pub(super) fn within(self, backend: &BackendName) -> Self {
+        let after = self.after.filter(|_| self.backend.as_ref() == Some(backend));
+        Self { backend: Some(backend.clone()), after, only: true }
+    }
 }
 
 /// A page of volumes, as a request asks for it, and the token of the next.
@@ -62,8 +68,9 @@ where
 {
     let mut items = Vec::new();
     let mut after = token.after;
-    let (keep, most) = if token.only { ("=", 1) } else { ("", usize::MAX) };
-    for (name, backend) in backends.from(token.backend.as_ref()).take(most) {
+    let keep = if token.only { "=" } else { "" };
+    let first = token.backend.as_ref();
+    for (name, backend) in backends.from(first).filter(|(name, _)| !token.only || Some(*name) == first) {
         let room = max - items.len();
         if room == 0 {
             return Ok((items, format!("{name}:")));

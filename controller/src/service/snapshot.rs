@@ -86,6 +86,11 @@ pub(super) async fn list_snapshots(
         return Ok(csi::ListSnapshotsResponse::default());
     }
     let wanted = source.id();
+    // A snapshot is where its volume is: no other backend is asked, and may be away.
+    let token = match wanted {
+        Some(volume) => token.within(volume.backend()),
+        None => token,
+    };
     let (items, next_token) = page::collect(&inner.backends, token, max, |backend, after, max| async move {
         backend.list_snapshots(wanted, after.as_deref(), max).await
     })

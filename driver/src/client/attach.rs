@@ -9,9 +9,8 @@ use serde::Serialize;
 use super::call::Call;
 use super::capability::Usage;
 use super::find::Typed;
-use super::output::Output;
 use super::record::State;
-use super::session::{Connection, Session};
+use super::session::{Session, ToChange};
 use super::trace::{Mounts, refuse_mounted};
 use super::volume::Volume;
 
@@ -31,13 +30,8 @@ pub struct Attach {
     /// Refused: what another node has is taken from it by no command. See docs/takeover.md.
     #[arg(long, hide = true)]
     force: bool,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What was typed.
@@ -60,13 +54,8 @@ pub struct Detach {
     idempotent: bool,
     #[command(flatten)]
     state: State,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What came of it. The fields are those of the JSON output.
@@ -119,7 +108,7 @@ pub(super) fn to_use(volume: &Volume, usage: &Usage, read_only: bool, staging: P
 
 /// Attaches.
 pub(super) async fn attach(options: &Attach) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(
         session.driver.can.attach,
         "attach volumes: they need not be, mount them right away",
@@ -136,12 +125,12 @@ pub(super) async fn attach(options: &Attach) -> Result<()> {
     refuse_held(&volume, &node, options.usage.access()?.mode.is_single_node())?;
     let wanted = to_use(&volume, &options.usage, options.read_only, PathBuf::new())?;
     let call = Call::Attach { volume: Box::new(wanted), node: node.clone() };
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&[call]);
     }
     session.make(&call).await.map_err(|error| explain(error, &volume))?;
     let moved = Moved { id: &volume.id, name: volume.name.as_deref(), node: &node, attached: true };
-    options.output.one(&moved, &volume.id, &format!("{} is attached to {node}", volume.words()))
+    session.output.one(&moved, &volume.id, &format!("{} is attached to {node}", volume.words()))
 }
 
 /// Adds where to go on when another node turned out to have the volume.
@@ -163,7 +152,7 @@ fn node(session: &Session, typed: Option<&str>) -> Result<String> {
 
 /// Detaches.
 pub(super) async fn detach(options: &Detach) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.attach, "attach or detach volumes", "PUBLISH_UNPUBLISH_VOLUME")?;
     let node = node(&session, options.node.as_deref())?;
     let volume = match session.volume(&options.volume, Typed::Enough).await {
@@ -187,7 +176,7 @@ pub(super) async fn detach(options: &Detach) -> Result<()> {
     let is_attached = volume.nodes.is_none() || volume.is_on(&node);
     let calls: Vec<Call> =
         is_attached.then(|| Call::Detach { volume: volume.id.clone(), node: node.clone() }).into_iter().collect();
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&calls);
     }
     for call in &calls {
@@ -195,7 +184,7 @@ pub(super) async fn detach(options: &Detach) -> Result<()> {
     }
     let moved = Moved { id: &volume.id, name: volume.name.as_deref(), node: &node, attached: false };
     let more = if is_attached { "" } else { ", and was not before" };
-    options.output.one(&moved, &volume.id, &format!("{} is not attached to {node}{more}", volume.words()))
+    session.output.one(&moved, &volume.id, &format!("{} is not attached to {node}{more}", volume.words()))
 }
 
 /// `Precondition` when somebody on this node uses the volume.

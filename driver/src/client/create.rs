@@ -9,8 +9,7 @@ use hawser_volume::{Bytes, Error, Result};
 use super::call::{Answer, Call};
 use super::capability::Usage;
 use super::find::{Named, Typed};
-use super::output::Output;
-use super::session::{Connection, Session};
+use super::session::{Session, ToChange};
 use super::volume::Volume;
 
 /// A size without a unit below this is no size of a volume, but one in GiB, as REX-Ray took it.
@@ -73,13 +72,8 @@ struct Made {
     /// A volume that has the name already is a success, if it is as it would be made.
     #[arg(short, long)]
     idempotent: bool,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String)> {
@@ -123,7 +117,7 @@ impl Made {
 
 /// Makes a volume.
 pub(super) async fn create(options: &Create) -> Result<()> {
-    let session = options.made.connection.open(options.made.output).await?;
+    let session = options.made.common.open().await?;
     let source = match (&options.from_snapshot, &options.from_volume) {
         (Some(text), _) => {
             let snapshot = session.snapshot(text, Typed::Enough).await?;
@@ -137,7 +131,7 @@ pub(super) async fn create(options: &Create) -> Result<()> {
 
 /// Makes a copy of a volume.
 pub(super) async fn clone(options: &Clone) -> Result<()> {
-    let session = options.made.connection.open(options.made.output).await?;
+    let session = options.made.common.open().await?;
     let source = of_volume(&session, session.volume(&options.volume, Typed::Enough).await?)?;
     make(&session, &options.name, options.size, &options.made, Some(source)).await
 }
@@ -154,7 +148,7 @@ async fn make(session: &Session, name: &str, size: Option<Bytes>, made: &Made, s
     session.demand(session.driver.can.create, "make volumes", "CREATE_DELETE_VOLUME")?;
     if !made.idempotent && session.driver.can.list {
         let there = session.volumes().await?;
-        if let Some(volume) = there.volumes.iter().find(|volume| volume.is_called(name)) {
+        if let Some(volume) = there.all.iter().find(|volume| volume.is_called(name)) {
             return Err(Error::already_exists(format!(
                 "there is a volume {}, with what is in it; use another name, or --idempotent to take this one",
                 volume.words()
@@ -188,7 +182,7 @@ async fn make(session: &Session, name: &str, size: Option<Bytes>, made: &Made, s
         ..Default::default()
     };
     let call = Call::CreateVolume(Box::new(request));
-    if made.dry_run {
+    if made.common.dry_run {
         return session.plan(&[call]);
     }
     let Answer::Volume(volume) = session.make(&call).await? else {
@@ -201,7 +195,7 @@ async fn make(session: &Session, name: &str, size: Option<Bytes>, made: &Made, s
     };
     volume.name.get_or_insert_with(|| name.to_owned());
     // The id alone, as REX-Ray's scripts and xargs want it.
-    made.output.one(&volume, &id, &id)
+    session.output.one(&volume, &id, &id)
 }
 
 #[cfg(test)]

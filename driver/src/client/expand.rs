@@ -7,9 +7,8 @@ use serde::Serialize;
 use super::call::{Answer, Call};
 use super::capability::Usage;
 use super::find::Typed;
-use super::output::Output;
 use super::record::State;
-use super::session::Connection;
+use super::session::ToChange;
 use super::trace::Mounts;
 
 /// What was typed.
@@ -24,13 +23,8 @@ pub struct Options {
     usage: Usage,
     #[command(flatten)]
     state: State,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What came of it. The fields are those of the JSON output.
@@ -46,7 +40,7 @@ struct Expanded<'a> {
 
 /// Makes the volume larger, and its filesystem, if it is `hawser volume mount` that mounted it here.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.expand, "make volumes larger", "EXPAND_VOLUME")?;
     let volume = session.volume(&options.volume, Typed::Enough).await?;
     if let Some(bytes) = volume.bytes.filter(|bytes| *bytes > options.size.get()) {
@@ -73,7 +67,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
             staging: record.staging.clone(),
         });
     }
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&calls);
     }
     let mut pending = false;
@@ -106,5 +100,5 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         };
     }
     let expanded = Expanded { id: &volume.id, name: volume.name.as_deref(), bytes: size.get(), pending };
-    options.output.one(&expanded, &volume.id, &sentence)
+    session.output.one(&expanded, &volume.id, &sentence)
 }

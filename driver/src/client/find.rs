@@ -1,7 +1,10 @@
 //! Which volume is meant by what was typed.
 
+use hawser_bridge::driver::Partly;
 use hawser_volume::error::shown;
-use hawser_volume::{Error, Result};
+use hawser_volume::{Error, Kind, Result};
+
+use super::output::warn;
 
 /// How many candidates a message names.
 const SHOWN: usize = 8;
@@ -24,6 +27,70 @@ pub(super) enum Typed {
     Enough,
     /// All of it: what follows cannot be undone.
     Whole,
+}
+
+/// What is to be deleted, each once. Nothing is, unless `seek` understands all of `texts`; what does not exist is left out where that
+/// `is_success`.
+pub(super) async fn doomed<T: Named>(
+    texts: &[String],
+    is_success: bool,
+    seek: impl AsyncFn(&str) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut doomed: Vec<T> = Vec::new();
+    for text in texts {
+        match seek(text).await {
+            Ok(found) if doomed.iter().any(|known| known.id() == found.id()) => {}
+            Ok(found) => doomed.push(found),
+            Err(error) if is_success && error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.while_doing("nothing is deleted")),
+        }
+    }
+    Ok(doomed)
+}
+
+/// What is known of something that the backends of a driver have.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    /// What the backends have that answered.
+    pub(super) all: Vec<T>,
+    /// The others.
+    pub(super) missing: Vec<String>,
+}
+
+impl<T: Named> Listed<T> {
+    /// What came of asking. The person is told which backends did not answer; whoever goes on looks at [`Self::missing`].
+    pub(super) fn of<A>(noun: &str, partly: Partly<A>, one: impl Fn(A) -> Option<T>) -> Self {
+        for (backend, error) in &partly.missing {
+            warn(&format!("the {noun}s of backend {backend} are not known: {}", error.chain()));
+        }
+        let missing = partly.missing.into_iter().map(|(backend, _)| backend).collect();
+        Self { all: partly.all.into_iter().filter_map(one).collect(), missing }
+    }
+
+    /// The one that `text` means: see [`find`]. Where a backend is missing that may have another one, a part means nothing, and what cannot
+    /// be undone wants the whole id.
+    pub(super) fn find(&self, noun: &str, text: &str, typed: Typed) -> Result<&T> {
+        if self.missing.is_empty() {
+            return find(noun, &self.all, text, typed);
+        }
+        let found = find(noun, &self.all, text, Typed::Whole)?;
+        if typed == Typed::Whole && found.id() != text {
+            return Err(Error::unavailable(format!(
+                "backend {} does not answer and may have a {noun} {text:?}, too; give the whole id: {}",
+                self.missing.join(", "),
+                found.id()
+            )));
+        }
+        Ok(found)
+    }
+
+    /// `Unavailable` when this is not all.
+    pub(super) fn all_there(&self) -> Result<()> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!("this is not all: backend {} does not answer", self.missing.join(", "))))
+    }
 }
 
 /// The one of `all` that `text` means: its id, else its name, else the beginning of an id or a name, else a part of one. At each of these,

@@ -3,8 +3,7 @@
 use hawser_volume::{Bytes, Result};
 
 use super::find::Typed;
-use super::output::Output;
-use super::session::Connection;
+use super::session::ToRead;
 use super::table::plain;
 use super::volume::{Source, Volume};
 
@@ -14,16 +13,14 @@ pub struct Options {
     /// The volume: an id, a name, or as much of one as means this volume alone.
     volume: String,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToRead,
 }
 
 /// Shows.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     let volume = session.volume(&options.volume, Typed::Enough).await?;
-    options.output.one(&volume, &volume.id, &text(&volume))
+    session.output.one(&volume, &volume.id, &text(&volume))
 }
 
 /// All that is known of a volume, a line each.

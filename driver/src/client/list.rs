@@ -1,12 +1,11 @@
 //! `hawser volume ls`.
 
-use hawser_volume::{Error, Result};
+use hawser_volume::Result;
 
-use super::find::{Typed, find};
-use super::output::Output;
-use super::session::Connection;
+use super::find::Typed;
+use super::session::ToRead;
 use super::table::Table;
-use super::volume::{Listed, Status, Volume};
+use super::volume::{Status, Volume};
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -20,14 +19,12 @@ pub struct Options {
     #[arg(long, conflicts_with = "attached")]
     available: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToRead,
 }
 
 /// Lists.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     if options.attached {
         session.this_node()?;
     }
@@ -35,21 +32,19 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         session.demand(session.driver.can.list_nodes, "say which nodes have a volume", "LIST_VOLUMES_PUBLISHED_NODES")?;
     }
     let shown = session.progress.during("ListVolumes");
-    let Listed { volumes: mut all, missing } = session.volumes().await?;
+    let mut listed = session.volumes().await?;
     drop(shown);
     if !options.volumes.is_empty() {
-        let wanted: Result<Vec<&Volume>> = options.volumes.iter().map(|text| find("volume", &all, text, Typed::Enough)).collect();
+        let wanted: Result<Vec<&Volume>> =
+            options.volumes.iter().map(|text| listed.find("volume", text, Typed::Enough)).collect();
         let ids: Vec<String> = wanted?.into_iter().map(|volume| volume.id.clone()).collect();
-        all.retain(|volume| ids.contains(&volume.id));
+        listed.all.retain(|volume| ids.contains(&volume.id));
     }
-    all.retain(|volume| {
+    listed.all.retain(|volume| {
         (!options.attached || volume.status == Status::Attached) && (!options.available || volume.status == Status::Available)
     });
-    options.output.list(&all, |volume| &volume.id, table)?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::unavailable(format!("this is not all: backend {} does not answer", missing.join(", "))))
+    session.output.list(&listed.all, |volume| &volume.id, table)?;
+    listed.all_there()
 }
 
 pub(super) fn table(all: &[Volume]) -> Table {

@@ -11,9 +11,8 @@ use super::attach::{explain, refuse_held, to_use};
 use super::call::{Answer, Call};
 use super::capability::Usage;
 use super::find::Typed;
-use super::output::Output;
 use super::record::{Attachment, Directory, Record, State, reached};
-use super::session::{Connection, Session};
+use super::session::{Session, ToChange};
 use super::trace::{Maker, Mounts, refuse_mounted};
 use super::unmount::take_down;
 use super::volume::Volume;
@@ -32,13 +31,8 @@ pub struct Options {
     read_only: bool,
     #[command(flatten)]
     state: State,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What came of it. The fields are those of the JSON output.
@@ -52,7 +46,7 @@ struct Made<'a> {
 
 /// Mounts. What fails is taken down again; what is killed is finished by the same command, or undone by `unmount`.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.node, "mount anything: no Node service answers on this socket", "Node service")?;
     let path = place(&options.path)?;
     let state = options.state.open()?;
@@ -62,7 +56,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let is_new = !known.as_ref().is_some_and(|record| record.paths.contains_key(&path));
     let record = record(&session, options, &state, &volume, known.clone(), &path).await?;
     let calls = calls(&session, options, &volume, &record, &path)?;
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&calls);
     }
     state.put(&record)?;
@@ -84,7 +78,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         });
     }
     let made = Made { id: &volume.id, name: volume.name.as_deref(), path: &path, attachment: record.attachment };
-    options.output.one(&made, &volume.id, &format!("{} is mounted at {}", volume.words(), path.display()))
+    session.output.one(&made, &volume.id, &format!("{} is mounted at {}", volume.words(), path.display()))
 }
 
 /// The path as the kernel will write it.

@@ -6,9 +6,9 @@ use hawser_volume::Result;
 use serde::Serialize;
 
 use super::inspect::pairs;
-use super::output::{Form, Output};
+use super::output::Form;
 use super::record::State;
-use super::session::Connection;
+use super::session::ToRead;
 use super::table::{Table, plain};
 use super::trace::{Mounted, Mounts};
 use super::volume::Volume;
@@ -20,9 +20,7 @@ pub struct Options {
     #[command(flatten)]
     state: State,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToRead,
 }
 
 /// This node. The fields are those of the JSON output.
@@ -50,7 +48,7 @@ struct Had {
 
 /// Says what this node is and has.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(
         session.driver.can.node,
         "say anything of this node: no Node service answers on this socket",
@@ -61,7 +59,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let volumes = if driver.can.list && driver.can.list_nodes {
         let mounts = Mounts::read()?;
         let mut had = Vec::new();
-        for volume in session.volumes().await?.volumes.into_iter().filter(|volume| volume.is_on(&driver.node_id)) {
+        for volume in session.volumes().await?.all.into_iter().filter(|volume| volume.is_on(&driver.node_id)) {
             let mut places = session.places_of_bridge(&volume.id).await?;
             places.own = options.state.places(&driver.name, &volume.id)?.own;
             had.push(Had { mounts: mounts.of(&volume, &places)?, volume });
@@ -82,7 +80,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
             .unwrap_or_default(),
         volumes,
     };
-    match options.output.form() {
+    match session.output.form() {
         Form::Table => print(&text(&here)),
         Form::Json => print_json(&here),
         Form::Name => print(&format!("{}\n", here.id)),

@@ -1,13 +1,11 @@
 //! `hawser volume rm`.
 
-use hawser_volume::{Error, Kind, Result};
+use hawser_volume::{Error, Result};
 
 use super::call::Call;
-use super::find::Typed;
-use super::output::Output;
-use super::session::Connection;
+use super::find::{Typed, doomed};
+use super::session::ToChange;
 use super::trace::{Mounts, refuse_mounted};
-use super::volume::Volume;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -18,28 +16,15 @@ pub struct Options {
     /// A volume that does not exist is a success.
     #[arg(short, long)]
     idempotent: bool,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// Deletes. Nothing is deleted unless all that was typed is understood, and nothing that a node has.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.create, "delete volumes", "CREATE_DELETE_VOLUME")?;
-    let mut doomed: Vec<Volume> = Vec::new();
-    for text in &options.volumes {
-        match session.volume(text, Typed::Whole).await {
-            Ok(volume) if doomed.iter().any(|known| known.id == volume.id) => {}
-            Ok(volume) => doomed.push(volume),
-            Err(error) if options.idempotent && error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error.while_doing("nothing is deleted")),
-        }
-    }
+    let doomed = doomed(&options.volumes, options.idempotent, async |text| session.volume(text, Typed::Whole).await).await?;
     for volume in &doomed {
         if let Some(nodes) = volume.nodes.as_deref().filter(|nodes| !nodes.is_empty()) {
             return Err(Error::precondition(format!(
@@ -53,13 +38,13 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         refuse_mounted(volume, &Mounts::read()?.of(volume, &places)?, "nothing is deleted")?;
     }
     let calls: Vec<Call> = doomed.iter().map(|volume| Call::DeleteVolume(volume.id.clone())).collect();
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&calls);
     }
     for call in &calls {
         session.make(call).await?;
     }
-    options.output.done(
+    session.output.done(
         &doomed,
         |volume| &volume.id,
         |all| {

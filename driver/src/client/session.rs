@@ -41,6 +41,39 @@ fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 30s or 5m"))
 }
 
+/// What every command takes that only looks.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ToRead {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl ToRead {
+    /// Connects.
+    pub(super) async fn open(&self) -> Result<Session> {
+        self.connection.open(self.output).await
+    }
+}
+
+/// What every command takes that changes something.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ToChange {
+    /// Print the calls that would be made, and make none.
+    #[arg(long, alias = "dryRun")]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    read: ToRead,
+}
+
+impl ToChange {
+    /// Connects.
+    pub(super) async fn open(&self) -> Result<Session> {
+        self.read.open().await
+    }
+}
+
 /// A driver that answers.
 #[derive(Debug)]
 pub(super) struct Session {

@@ -7,9 +7,8 @@ use hawser_volume::{Bytes, Error, Kind, NativeId, ObjectName, Result};
 use serde::Serialize;
 
 use super::call::{Answer, Call};
-use super::find::{Named, Typed, find};
-use super::output::Output;
-use super::session::{Connection, Session};
+use super::find::{Listed, Named, Typed, doomed};
+use super::session::{Session, ToChange, ToRead};
 use super::table::Table;
 
 /// What was typed.
@@ -23,13 +22,8 @@ pub struct Take {
     /// A parameter of CreateSnapshot, as in a VolumeSnapshotClass. May be given several times.
     #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = super::create::pair)]
     parameters: Vec<(String, String)>,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What was typed.
@@ -39,9 +33,7 @@ pub struct List {
     #[arg(long, value_name = "VOLUME")]
     volume: Option<String>,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToRead,
 }
 
 /// What was typed.
@@ -53,13 +45,8 @@ pub struct Remove {
     /// A snapshot that does not exist is a success.
     #[arg(short, long)]
     idempotent: bool,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// A snapshot. The fields are those of the JSON output.
@@ -115,19 +102,18 @@ impl From<csi::Snapshot> for Snapshot {
 }
 
 impl Session {
-    async fn all_snapshots(&self, volume: Option<&str>) -> Result<Vec<Snapshot>> {
+    async fn snapshots(&self, volume: Option<&str>) -> Result<Listed<Snapshot>> {
         let _shown = self.progress.during("ListSnapshots");
-        let mut all: Vec<Snapshot> =
-            self.driver.snapshots(volume, self.asking()).await?.into_iter().map(Snapshot::from).collect();
-        all.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
-        Ok(all)
+        let partly = self.driver.snapshots(volume, self.asking()).await?;
+        let mut listed = Listed::of("snapshot", partly, |snapshot| Some(Snapshot::from(snapshot)));
+        listed.all.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        Ok(listed)
     }
 
     /// The snapshot that is meant by `text`. A driver that cannot list is believed to have every id.
     pub(super) async fn snapshot(&self, text: &str, typed: Typed) -> Result<Snapshot> {
         if self.driver.can.list_snapshots {
-            let all = self.all_snapshots(None).await?;
-            return find("snapshot", &all, text, typed).cloned();
+            return self.snapshots(None).await?.find("snapshot", text, typed).cloned();
         }
         if text.is_empty() {
             return Err(Error::invalid("the name of the snapshot is empty; give an id"));
@@ -138,7 +124,7 @@ impl Session {
 
 /// Takes a snapshot.
 pub(super) async fn take(options: &Take) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.snapshots, "take snapshots", "CREATE_DELETE_SNAPSHOT")?;
     let volume = session.volume(&options.volume, Typed::Enough).await?;
     let request = csi::CreateSnapshotRequest {
@@ -148,19 +134,19 @@ pub(super) async fn take(options: &Take) -> Result<()> {
         ..Default::default()
     };
     let call = Call::CreateSnapshot(Box::new(request));
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&[call]);
     }
     let Answer::Snapshot(snapshot) = session.make(&call).await? else {
         return Err(Error::internal("CreateSnapshot answered without a snapshot"));
     };
     let snapshot = Snapshot::from(*snapshot);
-    options.output.one(&snapshot, &snapshot.id, &snapshot.id)
+    session.output.one(&snapshot, &snapshot.id, &snapshot.id)
 }
 
 /// Lists.
 pub(super) async fn list(options: &List) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     let volume = match &options.volume {
         None => None,
         Some(text) => match session.volume(text, Typed::Enough).await {
@@ -170,8 +156,9 @@ pub(super) async fn list(options: &List) -> Result<()> {
             Err(error) => return Err(error),
         },
     };
-    let all = session.all_snapshots(volume.as_deref()).await?;
-    options.output.list(&all, |snapshot| &snapshot.id, table)
+    let listed = session.snapshots(volume.as_deref()).await?;
+    session.output.list(&listed.all, |snapshot| &snapshot.id, table)?;
+    listed.all_there()
 }
 
 fn table(all: &[Snapshot]) -> Table {
@@ -190,17 +177,9 @@ fn table(all: &[Snapshot]) -> Table {
 
 /// Deletes.
 pub(super) async fn remove(options: &Remove) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.snapshots, "delete snapshots", "CREATE_DELETE_SNAPSHOT")?;
-    let mut doomed: Vec<Snapshot> = Vec::new();
-    for text in &options.snapshots {
-        match session.snapshot(text, Typed::Whole).await {
-            Ok(snapshot) if doomed.iter().any(|known| known.id == snapshot.id) => {}
-            Ok(snapshot) => doomed.push(snapshot),
-            Err(error) if options.idempotent && error.kind() == Kind::NotFound => {}
-            Err(error) => return Err(error.while_doing("nothing is deleted")),
-        }
-    }
+    let doomed = doomed(&options.snapshots, options.idempotent, async |text| session.snapshot(text, Typed::Whole).await).await?;
     if let Some(member) = doomed.iter().find(|snapshot| snapshot.group.is_some()) {
         return Err(Error::precondition(format!(
             "nothing is deleted: snapshot {} belongs to the group {}, without which it cannot be deleted; its CO deletes the group",
@@ -209,13 +188,13 @@ pub(super) async fn remove(options: &Remove) -> Result<()> {
         )));
     }
     let calls: Vec<Call> = doomed.iter().map(|snapshot| Call::DeleteSnapshot(snapshot.id.clone())).collect();
-    if options.dry_run {
+    if options.common.dry_run {
         return session.plan(&calls);
     }
     for call in &calls {
         session.make(call).await?;
     }
-    options.output.done(
+    session.output.done(
         &doomed,
         |snapshot| &snapshot.id,
         |all| {

@@ -8,9 +8,8 @@ use serde::Serialize;
 use super::call::Call;
 use super::find::{Named, Typed, find};
 use super::mount::place;
-use super::output::Output;
 use super::record::{Attachment, Record, State, put_back, reached};
-use super::session::{Connection, Session};
+use super::session::{Session, ToChange};
 use super::table::Table;
 use super::trace::{Maker, Mounts, Places};
 use super::volume::Volume;
@@ -29,13 +28,8 @@ pub struct Options {
     idempotent: bool,
     #[command(flatten)]
     state: State,
-    /// Print the calls that would be made, and make none.
-    #[arg(long, alias = "dryRun")]
-    dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToChange,
 }
 
 /// What came of it. The fields are those of the JSON output.
@@ -49,7 +43,7 @@ struct Unmade {
 
 /// Takes down.
 pub(super) async fn run(options: &Options) -> Result<()> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     session.demand(session.driver.can.node, "unmount anything: no Node service answers on this socket", "Node service")?;
     let state = options.state.open()?;
     let _lock = state.lock(session.deadline)?;
@@ -65,7 +59,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
             Err(error) => return Err(error),
         }
     }
-    if options.dry_run {
+    if options.common.dry_run {
         let mut calls = Vec::new();
         for (record, paths) in &wanted {
             calls.extend(self::calls(&session, record, paths, &Mounts::read()?)?);
@@ -79,7 +73,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
         take_down(&session, &state, record, &paths).await?;
         done.push(unmade);
     }
-    options.output.done(
+    session.output.done(
         &done,
         |unmade| &unmade.id,
         |all| {

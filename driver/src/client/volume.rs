@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
 use hawser_bridge::Driver;
 use hawser_proto::csi;
 use hawser_proto::csi::list_volumes_response::Entry;
 use hawser_volume::{Bytes, Deadline, Error, Result, VolumeId};
 use serde::Serialize;
 
-use super::find::{Named, Typed, find};
-use super::output::warn;
+use super::find::{Listed, Named, Typed};
 use super::session::Session;
 
 /// The key of a volume's context under which Hawser says what name it was made under, and other drivers may.
@@ -156,42 +154,13 @@ impl Volume {
     }
 }
 
-/// The volumes that are known.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) volumes: Vec<Volume>,
-    /// The backends that did not answer.
-    pub(super) missing: Vec<String>,
-}
-
 impl Session {
-    /// Every volume that the driver lists, by name and then id. Of Hawser's own driver those of the backends that answer; of the others the
-    /// person is told, and whoever goes on looks at [`Listed::missing`].
-    pub(super) async fn volumes(&self) -> Result<Listed> {
-        let backends = self.driver.backends();
-        let (mut listed, mut missing) = (Vec::new(), Vec::new());
-        if backends.len() < 2 {
-            listed = self.driver.list(self.asking()).await?;
-        } else {
-            let ask = |backend: String| async move { (self.driver.list_backend(&backend, self.asking()).await, backend) };
-            for (answer, backend) in join_all(backends.iter().cloned().map(ask)).await {
-                match answer {
-                    Ok(entries) => listed.extend(entries),
-                    Err(error) => missing.push((backend, error)),
-                }
-            }
-        }
-        if missing.len() == backends.len()
-            && let Some((_, error)) = missing.pop()
-        {
-            return Err(error);
-        }
-        for (backend, error) in &missing {
-            warn(&format!("the volumes of backend {backend} are not known: {}", error.chain()));
-        }
-        let mut volumes: Vec<Volume> = listed.into_iter().filter_map(|entry| Volume::of(entry, &self.driver)).collect();
-        volumes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        Ok(Listed { volumes, missing: missing.into_iter().map(|(backend, _)| backend).collect() })
+    /// Every volume that the driver lists, by name and then id. Of Hawser's own driver those of the backends that answer.
+    pub(super) async fn volumes(&self) -> Result<Listed<Volume>> {
+        let partly = self.driver.list_partly(self.asking()).await?;
+        let mut listed = Listed::of("volume", partly, |entry| Volume::of(entry, &self.driver));
+        listed.all.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        Ok(listed)
     }
 
     /// The volume that is meant by `text`.
@@ -211,19 +180,7 @@ impl Session {
             return Ok(volume);
         }
         if can.list {
-            let all = self.volumes().await?;
-            // A part may mean a volume that is not known now.
-            let enough = if all.missing.is_empty() { typed } else { Typed::Whole };
-            let found = find("volume", &all.volumes, text, enough)?;
-            // What cannot be undone is not done to a volume that may be another one than was meant.
-            if typed == Typed::Whole && !all.missing.is_empty() && found.id != text {
-                return Err(Error::unavailable(format!(
-                    "backend {} does not answer and may have a volume {text:?}, too; give the whole id: {}",
-                    all.missing.join(", "),
-                    found.id
-                )));
-            }
-            return Ok(found.clone());
+            return self.volumes().await?.find("volume", text, typed).cloned();
         }
         if can.get {
             return Err(Error::not_found(format!(

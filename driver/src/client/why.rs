@@ -13,9 +13,9 @@ use hawser_volume::{Error, Kind, Result};
 use self::report::{OfBridge, Report};
 use self::work::Work;
 use super::find::Typed;
-use super::output::{Form, Output};
+use super::output::Form;
 use super::record::State;
-use super::session::{Connection, Session};
+use super::session::{Session, ToRead};
 use super::trace::Mounts;
 use super::volume::Volume;
 use crate::cli::{print, print_json};
@@ -31,14 +31,12 @@ pub struct Options {
     #[command(flatten)]
     state: State,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
+    common: ToRead,
 }
 
 /// Says.
 pub(super) async fn run(options: &Options) -> Result<ExitCode> {
-    let session = options.connection.open(options.output).await?;
+    let session = options.common.open().await?;
     let bridge = match session.held_by_bridge().await {
         Ok(held) => held.ok_or_else(String::new),
         Err(error) => Err(error.chain()),
@@ -62,7 +60,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode> {
     }
     let report = gather(&session, &options.state, volume, exists, bridge, work).await?;
     let next = advice::next(&report);
-    match options.output.form() {
+    match session.output.form() {
         Form::Table => print(&report.text(&next))?,
         Form::Json => print_json(&report.told(&next))?,
         Form::Name => print(&format!("{}\n", report.volume.id))?,

@@ -43,6 +43,11 @@ async fn the_volumes_of_the_other_backends_are_there() {
     assert_eq!((seen.code, seen.out.trim()), (Some(0), id.as_str()), "{seen:?}");
     hand.is_refused(&["volume", "inspect", "pg"], 64, &["only a part of pgdata"]);
     hand.is_refused(&["volume", "rm", "pgdata"], 75, &["nothing is deleted", "backend away", &id]);
+    // So it is with snapshots.
+    let cut = hand.types(&["snapshot", "ls", "-q"]);
+    assert!(cut.code == Some(75) && cut.err.contains("the snapshots of backend away are not known"), "{cut:?}");
+    // Those of one volume are with it.
+    hand.does(&["snapshot", "ls", "--volume", &id]);
     hand.does(&["volume", "rm", &id]);
     hand.is_refused(&["volume", "inspect", &id], 66, &[&id]);
     assert!(process.terminate().success(), "{}", process.tail());
