@@ -131,10 +131,8 @@ pub async fn run(
         }
     });
     telemetry.readiness.ready();
-    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     stop.await;
     telemetry.readiness.stopping();
-    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     regularly.abort();
     watched.abort();
     stopping.cancel();

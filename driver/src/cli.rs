@@ -263,7 +263,7 @@ fn run_bridge(arguments: Bridge) -> Result<()> {
     runtime.block_on(async {
         let stop = stop_signal().await?;
         let endpoint = arguments.http.http_endpoint.or(config.bridge.http_endpoint);
-        let telemetry = Telemetry { is_read: endpoint.is_some(), ..Telemetry::default() };
+        let telemetry = Telemetry::of_process(endpoint.is_some());
         let page = Page::new(&telemetry);
         let work = bridge::run(&config, node_id, &telemetry, &page, stop);
         http::beside(endpoint, &telemetry, page.router(), work).await
@@ -291,7 +291,7 @@ fn run_serve(arguments: Serve) -> Result<()> {
         // A signal must find its handler as soon as anybody can know of this process.
         let stop = stop_signal().await?;
         let http_endpoint = arguments.http.http_endpoint.or(config.driver.http_endpoint);
-        let telemetry = Telemetry { is_read: http_endpoint.is_some(), ..Telemetry::default() };
+        let telemetry = Telemetry::of_process(http_endpoint.is_some());
         let page = Page::new(&telemetry);
         // Before anything that may take long, so that whoever looks can see that the process lives.
         let work = async {

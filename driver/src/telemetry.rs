@@ -35,6 +35,13 @@ pub struct Telemetry {
     pub is_read: bool,
 }
 
+impl Telemetry {
+    /// That of a process which serves; `is_read` says whether anybody can look.
+    pub fn of_process(is_read: bool) -> Self {
+        Self { readiness: Readiness::of_process(), is_read, ..Self::default() }
+    }
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let calls = Calls::default();

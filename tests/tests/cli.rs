@@ -4,13 +4,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 
 use hawser_tests::Workspace;
 use hawser_tests::binary::hawser;
 use hawser_tests::kernel::{loops_below, mounts_below};
-use hawser_tests::poll::until;
+use hawser_tests::poll::{PATIENCE, until};
+use hawser_tests::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn check(workspace: &Workspace, text: &str) -> Output {
@@ -205,5 +207,41 @@ fn files_for_mesos_own_provider_are_not_written_where_it_would_offer_what_others
     for text in [&format!("driver:\n  list-volumes: none\n{shared}"), "backends:\n  here:\n    type: local\n    root: /srv\n"] {
         let written = write(text);
         assert!(written.status.success(), "{text}: {}", String::from_utf8_lossy(&written.stderr));
+    }
+}
+
+/// What a service manager waits for (sd_notify(3)): not the start of the process, but that it serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_manager_is_told_when_it_serves_and_when_it_stops() {
+    for role in ["serve", "bridge"] {
+        let workspace = Workspace::new();
+        let place = workspace.path();
+        let config = format!(
+            "backends:\n  local:\n    type: local\n    root: {0}/volumes\ndriver:\n  endpoint: unix://{0}/csi.sock\nbridge:\n  state: {0}/state\n  \
+             mounts: {0}/mounts\n  docker-socket: {0}/docker.sock\n  isolator-socket: {0}/isolator.sock\n",
+            place.display()
+        );
+        fs::write(place.join("config.yaml"), config).unwrap();
+        let manager = UnixDatagram::bind(place.join("notify")).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let hears = || {
+            let mut text = [0; 256];
+            let length = manager.recv(&mut text).unwrap_or_else(|error| panic!("{role} says nothing: {error}"));
+            String::from_utf8_lossy(&text[..length]).trim().to_owned()
+        };
+        let mut command = Command::new(hawser());
+        command
+            .args([role, "--node-id", "node", "--config"])
+            .arg(place.join("config.yaml"))
+            .env("NOTIFY_SOCKET", place.join("notify"));
+        let socket = place.join(if role == "serve" { "csi.sock" } else { "isolator.sock" });
+        let mut process = Process::spawn(command, &socket, &place.join("log"));
+        assert_eq!(hears(), "READY=1", "{role}");
+        assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok(), "{role} is not there though it said so");
+        process.wait_until_it_answers().await;
+        assert!(process.terminate().success(), "{}", process.tail());
+        assert_eq!(hears(), "STOPPING=1", "{role}");
+        manager.set_nonblocking(true).unwrap();
+        assert!(manager.recv(&mut [0; 256]).is_err(), "{role} says more than once how far it is");
     }
 }

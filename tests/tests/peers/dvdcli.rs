@@ -8,12 +8,14 @@ use hawser_tests::Workspace;
 
 /// Writes its arguments down, does what the test has prepared for this call, and prints the volume's directory.
 const SCRIPT: &str = r#"#!/bin/sh
-base=BASE
+base=BASE line=
+tab=$(printf '\t')
 for argument; do
-  printf '%s\t' "$argument"
+  line=$line$argument$tab
   case $argument in --volumename=*) name=${argument#*=} ;; esac
-done >> $base/calls
-echo >> $base/calls
+done
+# In one piece: another call may be writing, too.
+printf '%s\n' "$line" >> $base/calls
 if [ -f $base/prepared/$1-$name ]; then . $base/prepared/$1-$name; fi
 if [ $1 = mount ]; then mkdir -p $base/volumes/$name; echo $base/volumes/$name; fi
 "#;
