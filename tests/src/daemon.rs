@@ -72,6 +72,24 @@ impl Daemon {
         kill_process(self.id, signal).unwrap();
     }
 
+    /// Stops it where it is; when this returns it answers nothing any more. Each of its threads stops when it sees the signal.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        until("the standstill of the process", || self.is_still().then_some(()));
+    }
+
+    fn is_still(&self) -> bool {
+        fs::read_dir(format!("/proc/{}/task", self.id.as_raw_nonzero())).unwrap().all(|task| {
+            let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        })
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait(&mut self) -> ExitStatus {
         until("the end of the process", || self.child.try_wait().unwrap())

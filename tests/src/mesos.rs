@@ -13,7 +13,6 @@ pub mod http;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use agent::Agent;
@@ -193,12 +192,12 @@ impl Mesos {
 
     /// Stops the master where it is: it takes connections and says nothing. [`Mesos::go_on`] ends it.
     pub fn stop(&self) {
-        self.master.signal(Signal::STOP);
+        self.master.freeze();
     }
 
     /// Ends [`Mesos::stop`].
     pub fn go_on(&self) {
-        self.master.signal(Signal::CONT);
+        self.master.thaw();
     }
 
     /// Tells the master that an agent will never come back.

@@ -72,6 +72,28 @@ impl Daemon {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Stops it; when this returns it answers nothing any more. Each of its threads stops when it sees the signal.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let begun = Instant::now();
+        while !self.is_still() {
+            assert!(begun.elapsed() < LONG, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_still(&self) -> bool {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().all(|task| {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        })
+    }
+
+    /// Lets it go on.
+    fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
     }
@@ -205,7 +227,7 @@ async fn a_real_mesos_is_asked_the_same_way() {
     post(&format!("{}/slave(1)/api/v1", other.url()), kill).await;
 
     // Stopped: unreachable after a while, and back when it goes on.
-    holding.signal(Signal::STOP);
+    holding.stop();
     until(&master, &id, |standing| matches!(standing, Standing::Unreachable { .. })).await;
     assert_eq!(why(&world, Takeover::AgentGone).await, Some(Why::Unproven));
     let seen = Instant::now();
@@ -214,7 +236,7 @@ async fn a_real_mesos_is_asked_the_same_way() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(seen.elapsed() >= Duration::from_secs(2), "{:?}", seen.elapsed());
-    holding.signal(Signal::CONT);
+    holding.go_on();
     until(&master, &id, |standing| matches!(standing, Standing::Registered { .. })).await;
     assert_eq!(why(&world, patient).await, Some(Why::Alive));
 
@@ -253,8 +275,8 @@ async fn a_real_mesos_is_asked_the_same_way() {
     assert_eq!(world.outcomes(), ["intended", "done"]);
 
     // The master hangs, dies, and comes back with its registry: gone stays gone, and the other agent was recovered meanwhile.
-    other.signal(Signal::STOP);
-    first_master.signal(Signal::STOP);
+    other.stop();
+    first_master.stop();
     let started = Instant::now();
     assert_eq!(why(&world, Takeover::AgentGone).await, Some(Why::Unproven));
     assert!(started.elapsed() < PATIENCE.all + Duration::from_secs(2), "{:?}", started.elapsed());

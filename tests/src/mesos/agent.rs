@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -114,12 +113,12 @@ impl Agent {
 
     /// Stops the process where it is; its containers go on. [`Agent::go_on`] ends it.
     pub fn stop(&self) {
-        self.daemon.as_ref().unwrap().signal(Signal::STOP);
+        self.daemon.as_ref().unwrap().freeze();
     }
 
     /// Ends [`Agent::stop`].
     pub fn go_on(&self) {
-        self.daemon.as_ref().unwrap().signal(Signal::CONT);
+        self.daemon.as_ref().unwrap().thaw();
     }
 
     /// Takes the power from the machine: no process and no mount is left, and what was recorded in memory alone is forgotten.
