@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::{Options, environment, http, program};
 use crate::cgroup;
 use crate::daemon::Daemon;
 use crate::enclosure::{Enclosure, Network};
-use crate::poll::until_async;
+use crate::poll::{PATIENCE, until_async};
 
 /// The directory that is in /run elsewhere (mesos: src/local/local.cpp).
 const RUNTIME: &str = "work/agents/0/run";
@@ -173,6 +174,25 @@ impl Agent {
     pub fn launch(&self, container: &Container) -> impl Future<Output = Result<(), String>> + Send + use<> {
         let (url, call) = (self.url(), container.launch());
         async move { http::call(&url, &call).await.map(|_| ()) }
+    }
+
+    /// Launches a standalone container and returns its status as wait(2) does. It is waited for from the beginning: Mesos forgets a container
+    /// as soon as it is cleaned up, however late somebody asks.
+    pub async fn run(&self, container: &Container) -> Result<Option<i64>, String> {
+        let mut end = pin!(async {
+            loop {
+                match self.wait(container.id()).await {
+                    Ok(None) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    end => return end,
+                }
+            }
+        });
+        tokio::select! {
+            biased;
+            end = &mut end => return end,
+            launched = self.launch(container) => launched?,
+        }
+        tokio::time::timeout(PATIENCE, end).await.map_err(|_| format!("container {} was forgotten", container.id()))?
     }
 
     /// Waits until a container has ended and everything of it is cleaned up; returns its status as wait(2) does, if it ran and is

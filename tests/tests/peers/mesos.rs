@@ -64,8 +64,8 @@ async fn mesos_mounts_for_each_container_and_unmounts_after_the_last() {
     assert!(fs::read_to_string(dvdcli.base().join("environment")).unwrap().contains("MESOS_WORK_DIR="), "not the agent's");
     let letter = dvdcli.volume("v1").join("letter");
     until("the file in the volume", || fs::read_to_string(&letter).ok().filter(|text| text == "hello\n"));
-    agent.launch(&with_volume("second", "test \"$(cat data/letter)\" = hello", "v1")).await.unwrap();
-    assert_eq!(agent.wait("second").await.unwrap(), Some(0), "the second container does not see the file of the first");
+    let second = with_volume("second", "test \"$(cat data/letter)\" = hello", "v1");
+    assert_eq!(agent.run(&second).await.unwrap(), Some(0), "the second container does not see the file of the first");
     assert_eq!(dvdcli.calls(), [format!("mount --volumedriver={DRIVER} --volumename=v1")]);
     agent.kill("first").await.unwrap();
     agent.wait("first").await.unwrap();
@@ -76,8 +76,7 @@ async fn mesos_mounts_for_each_container_and_unmounts_after_the_last() {
     dvdcli.prepare("mount", "right", &meet("right", "left"));
     let both =
         Container::new("both", "touch a/x b/y").docker_volume("a", DRIVER, "left", &[]).docker_volume("b", DRIVER, "right", &[]);
-    agent.launch(&both).await.unwrap();
-    agent.wait("both").await.unwrap();
+    assert_eq!(agent.run(&both).await.unwrap(), Some(0));
     assert!(dvdcli.volume("left").join("x").exists() && dvdcli.volume("right").join("y").exists());
     mesos.finish().await;
     drop(mesos);
@@ -96,8 +95,8 @@ async fn a_container_sees_what_is_mounted_outside_after_the_start_of_its_agent()
     let agent = mesos.agent(0);
     run("mount", &["-t", "tmpfs", "tmpfs", point.to_str().unwrap()]);
     fs::write(point.join("letter"), "").unwrap();
-    agent.launch(&with_volume("c", "ls data/below/letter", "v1")).await.unwrap();
-    assert_eq!(agent.wait("c").await.unwrap(), Some(0), "the mount is not seen inside");
+    let status = agent.run(&with_volume("c", "ls data/below/letter", "v1")).await.unwrap();
+    assert_eq!(status, Some(0), "the mount is not seen inside");
     run("umount", &[point.to_str().unwrap()]);
     assert!(agent.machine().mounts().iter().all(|mount| mount.point != point), "the mount is still seen inside");
     mesos.finish().await;
@@ -119,8 +118,7 @@ async fn what_mesos_makes_of_the_answer_of_a_mount() {
         ("talk", format!("echo talk; echo {place}; exit"), 1),
     ] {
         dvdcli.prepare("mount", name, &prepared);
-        agent.launch(&with_volume(name, "touch data/x", name)).await.unwrap();
-        assert_eq!(agent.wait(name).await.unwrap(), Some(status << 8), "{name}");
+        assert_eq!(agent.run(&with_volume(name, "touch data/x", name)).await.unwrap(), Some(status << 8), "{name}");
         assert_eq!(dvdcli.verbs(), [format!("mount {name}"), format!("unmount {name}")]);
     }
     dvdcli.prepare("mount", "refused", "echo the pool is full >&2; exit 1");
