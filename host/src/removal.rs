@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::beneath::Directory;
 use crate::errno;
-use crate::remote::Pulse;
+use crate::remote::{Pulse, is_stale};
 
 /// The directories that are to be emptied, and those that are to be removed once all below them is gone.
 #[derive(Default)]
@@ -64,12 +64,16 @@ pub fn remove(directory: &Directory, name: impl AsRef<OsStr>, workers: usize, pu
     for path in work.found.iter().rev() {
         pulse.beat();
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let Some(parent) = directory.enter(above)? else { continue };
-        match parent.remove_directory(path.file_name().unwrap_or_default()) {
-            Ok(true) => {
+        let removed = directory.enter(above).and_then(|parent| match parent {
+            Some(parent) => parent.remove_directory(path.file_name().unwrap_or_default()).map(Some),
+            None => Ok(None),
+        });
+        match unless_gone(directory, removed, None) {
+            Ok(None) => {}
+            Ok(Some(true)) => {
                 removal.removed.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(false) => {
+            Ok(Some(false)) => {
                 failure.get_or_insert_with(|| {
                     Error::precondition(format!(
                         "{} is not empty yet: something is still made in it",
@@ -85,6 +89,15 @@ pub fn remove(directory: &Directory, name: impl AsRef<OsStr>, workers: usize, pu
     failure.map_or(Ok(removal.removed.into_inner()), Err)
 }
 
+/// What came of working in a tree that others may remove at the same time. An NFS server does not know a directory any more that is gone;
+/// then `gone` has come of it, unless it does not know the tree's root either.
+fn unless_gone<T>(root: &Directory, result: Result<T>, gone: T) -> Result<T> {
+    match result {
+        Err(error) if is_stale(&error) && root.itself().is_ok() => Ok(gone),
+        result => result,
+    }
+}
+
 impl Removal<'_> {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,7 +111,7 @@ impl Removal<'_> {
                 work.busy += 1;
                 work.found.push(path.clone());
                 drop(work);
-                let emptied = self.empty(&path);
+                let emptied = unless_gone(self.directory, self.empty(&path), Vec::new());
                 work = self.work();
                 work.busy -= 1;
                 match emptied {
@@ -125,6 +138,7 @@ impl Removal<'_> {
             Err(errno) => return Err(errno::error(format!("open {}", self.directory.shown().join(path).display()), errno)),
         };
         let held = Directory::held(held, self.directory.shown().join(path));
+        let failed = |name: &OsStr, errno| errno::error(format!("remove {}", held.shown().join(name).display()), errno);
         let mut directories = Vec::new();
         for name in held.names()? {
             self.pulse.beat();
@@ -133,11 +147,13 @@ impl Removal<'_> {
                     self.removed.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(Errno::NOENT) => {}
-                // POSIX says EPERM for a directory, Linux EISDIR, and an NFS server what it likes.
-                Err(Errno::ISDIR | Errno::PERM) if held.entry(&name)?.is_some_and(|entry| entry.is_directory) => {
-                    directories.push(name);
-                }
-                Err(errno) => return Err(errno::error(format!("remove {}", held.shown().join(&name).display()), errno)),
+                // POSIX says EPERM for a directory, Linux EISDIR, and an NFS server what it likes. It may have gone since.
+                Err(errno @ (Errno::ISDIR | Errno::PERM)) => match held.entry(&name)? {
+                    Some(entry) if entry.is_directory => directories.push(name),
+                    None => {}
+                    Some(_) => return Err(failed(&name, errno)),
+                },
+                Err(errno) => return Err(failed(&name, errno)),
             }
         }
         Ok(directories)

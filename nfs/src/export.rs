@@ -162,7 +162,10 @@ impl Export {
         work: impl FnOnce(&Tree) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let export = Arc::clone(self);
-        self.gate.pass(deadline, move |pulse| export.tree(pulse).and_then(|tree| work(&tree)).map_err(with_advice))
+        self.gate.pass(deadline, move |pulse| {
+            let done = export.tree(pulse).and_then(|tree| work(&tree).map_err(|error| changed_meanwhile(&tree.root, error)));
+            done.map_err(with_advice)
+        })
     }
 
     /// A short piece of work.
@@ -191,6 +194,15 @@ impl Export {
         let path = path.to_owned();
         self.quick(move |tree| tree.owner_of(&path))
     }
+}
+
+/// An error of which the server says that it does not know something any more, in other words if that is but what another controller has
+/// removed meanwhile: the export is there, and the next call finds it as it is now.
+fn changed_meanwhile(folders: &Folders, error: Error) -> Error {
+    if !remote::is_stale(&error) || !folders.are_known() {
+        return error;
+    }
+    Error::unavailable(format!("another controller removed what was worked on; repeat the call ({})", error.chain()))
 }
 
 /// Everything here is done as root; a server that refuses that has most likely been told to.

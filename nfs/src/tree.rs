@@ -120,6 +120,12 @@ impl Folders {
         Ok(true)
     }
 
+    /// Whether the server knows all of them still.
+    pub(crate) fn are_known(&self) -> bool {
+        let Self { base, own, volumes, snapshots, claims, nodes, new, trash, projects } = self;
+        [base, own, volumes, snapshots, claims, nodes, new, trash, projects].into_iter().all(|folder| folder.itself().is_ok())
+    }
+
     /// Opens the tree below `base`, making it when there is none.
     pub(crate) fn open(base: &Directory) -> Result<Self> {
         let base = base.try_clone()?;

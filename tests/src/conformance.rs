@@ -119,8 +119,6 @@ pub struct Backend {
     pub has: &'static [Need],
     /// Cases must need one of these, if there are any: another line has the rest.
     pub only: &'static [Need],
-    /// What other lines have tried enough, as nothing in it is this backend's own.
-    pub except: &'static [&'static [Case]],
 }
 
 /// Every backend that the suite is run for.
@@ -137,7 +135,6 @@ pub const BACKENDS: &[Backend] = {
                 Guarded, ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
-            except: &[],
         },
         Backend {
             name: "image-xfs",
@@ -149,7 +146,6 @@ pub const BACKENDS: &[Backend] = {
                 Guarded, ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
-            except: &[],
         },
         Backend {
             name: "block",
@@ -161,7 +157,6 @@ pub const BACKENDS: &[Backend] = {
                 ReadOnly, Readers, Together, Traced, Limited, Single, Here, Kept, Placed, Measured,
             ],
             only: &[],
-            except: &[],
         },
         Backend {
             name: "directory",
@@ -172,7 +167,6 @@ pub const BACKENDS: &[Backend] = {
                 Mount, Shared, Plain, Room, Granted, Guarded, ReadOnly, Readers, Together, Limited, Here, Kept, Placed, Measured,
             ],
             only: &[],
-            except: &[],
         },
         Backend {
             name: "nfs",
@@ -181,7 +175,6 @@ pub const BACKENDS: &[Backend] = {
             block: false,
             has: &[Mount, Shared, Cut, Outlived, Noted, Room, Granted, Guarded, ReadOnly, Readers, Together, Limited, Kept],
             only: &[],
-            except: &[],
         },
         // Its nodes ask nobody, and the storage system asks no node: a device is there or not.
         Backend {
@@ -191,7 +184,6 @@ pub const BACKENDS: &[Backend] = {
             block: false,
             has: &[Mount, Device, Format, Cut, Outlived, Noted, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[],
-            except: &[],
         },
         Backend {
             name: "ebs-block",
@@ -200,7 +192,6 @@ pub const BACKENDS: &[Backend] = {
             block: true,
             has: &[Block, Device, Cut, Outlived, Noted, Moment, Modify, Sized, Limited, Few, Placed, Measured],
             only: &[Block],
-            except: &[],
         },
         // Nor do these nodes ask anybody. Who has which volume, and for what, the array knows.
         Backend {
@@ -210,9 +201,6 @@ pub const BACKENDS: &[Backend] = {
             block: false,
             has: &[Mount, Device, Format, Cut, Group, Moment, Sized, Room, Told, Untold, ReadOnly, Readers, Single, Measured],
             only: &[],
-            // Nodes take a second for what is nothing here. How a mount is made and with which flags is no different from EBS's, which is tried
-            // here too.
-            except: &[flags::CASES, stage::CASES],
         },
         Backend {
             name: "scaleio-block",
@@ -221,7 +209,6 @@ pub const BACKENDS: &[Backend] = {
             block: true,
             has: &[Block, Device, Cut, Group, Moment, Sized, Room, Told, Untold, ReadOnly, Readers, Single, Measured],
             only: &[Block],
-            except: &[],
         },
     ]
 };
@@ -236,8 +223,7 @@ impl Backend {
     /// Whether `case` can be run here.
     pub fn can_run(&self, case: &Case) -> bool {
         let is_meant = self.only.is_empty() || case.needs.iter().any(|need| self.only.contains(need));
-        let is_left_out = self.except.iter().any(|cases| cases.iter().any(|other| other.name == case.name));
-        is_meant && !is_left_out && case.needs.iter().all(|need| self.has.contains(need))
+        is_meant && case.needs.iter().all(|need| self.has.contains(need))
     }
 }
 

@@ -64,3 +64,27 @@ os.symlink(\"/\", \"root\")'"
     client.down(&neighbour).await;
     client.delete(&neighbour.volume_id).await.unwrap();
 }
+
+/// The second of two directories in a tree is gone when it is looked for; that is what was wanted, and no silence of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_controllers_remove_the_same_at_one_moment() {
+    let world = World::new(["n1", "n2"], "").await;
+    let [a, b] = [0, 1].map(|number| world.nodes[number].plugin.client());
+    let own = format!("{}/.hawser", text(&world.server.tree("data")));
+    for _ in 0..15 {
+        let volume = a.create("v", 16 << 20, &Usage::mount()).await;
+        let incarnation = volume.volume_id.rsplit('-').next().unwrap();
+        let deep = (0..40).map(|number| format!("{number}/deeper")).collect::<Vec<_>>().join(" ");
+        world.server.node().shell(&format!("cd {own}/volumes/*/data-{incarnation} && mkdir -p {deep}"));
+        let (first, second) = tokio::join!(a.delete(&volume.volume_id), b.delete(&volume.volume_id));
+        first.unwrap();
+        second.unwrap();
+        let (first, second) = tokio::join!(a.volumes(), b.volumes());
+        assert!(first.is_empty() && second.is_empty(), "{first:?} {second:?}");
+    }
+    until("the end of the removal", || world.server.node().shell(&format!("ls {own}/trash")).trim().is_empty().then_some(()));
+    for machine in &world.nodes {
+        let said = machine.plugin.said();
+        assert!(!said.contains("does not answer") && !said.contains("could not remove"), "{said}");
+    }
+}
