@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use hawser_proto::csi;
 use hawser_proto::csi::controller_client::ControllerClient;
@@ -11,8 +12,8 @@ use hawser_proto::csi::identity_client::IdentityClient;
 use hawser_proto::csi::node_client::NodeClient;
 use hawser_proto::hawser::hosts_client::HostsClient;
 use hawser_proto::hawser::{GetHostStateRequest, GetHostStateResponse};
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use crate::poll::PATIENCE;
 use crate::usage::Usage;
@@ -203,7 +204,13 @@ impl Client {
     /// Brings a volume from nothing to the target path of [`POD`].
     pub async fn up(&self, volume: &csi::Volume, usage: &Usage) -> PathBuf {
         let context = self.attach(volume, usage).await.unwrap();
-        self.stage(volume, &context, usage).await.unwrap();
+        // The disk of an attachment that has just ended may go only when it has been opened; then the answer is UNAVAILABLE, which every CO
+        // repeats.
+        let begun = Instant::now();
+        while let Err(status) = self.stage(volume, &context, usage).await {
+            let is_going = status.code() == Code::Unavailable && status.message().contains("it has been detached");
+            assert!(is_going && begun.elapsed() < PATIENCE, "{status}");
+        }
         self.publish(volume, &context, usage, POD).await.unwrap()
     }
 

@@ -215,6 +215,30 @@ async fn a_volume_that_was_listed_is_there_while_the_driver_is_away() {
     agents.finish();
 }
 
+/// Who had it may let go at the moment at which the driver has just refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_is_let_go_right_after_it_was_refused_is_taken() {
+    let ground = Footing::of(Ground::Xfs);
+    let mut agents = Agents::with_faults(ground.path(), &["grace: 1s", "reconcile-every: 1s"]);
+    agents.start("agent-1").await;
+    let path = agents.agent("agent-1").mount("data", SMALL).await.unwrap();
+    agents.start("agent-2").await;
+    let other = agents.agent("agent-2");
+    // The second agent stands where it asks who has the volume.
+    let mut faults = agents.faults("agent-2");
+    faults.arm_at("provisioner.get", Fault::Hold);
+    let wanted = tokio::spawn(async move { other.mount("data", SMALL).await });
+    until("the second agent's question", || faults.struck());
+    agents.agent("agent-1").unmount("data").await.unwrap();
+    until_async("the release", async || mount_at(&path).is_none().then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    faults.disarm();
+    wanted.await.unwrap().unwrap();
+    agents.agent("agent-2").unmount("data").await.unwrap();
+    until_async("the release", async || mounts_below(agents.workspace().path()).is_empty().then_some(())).await;
+    agents.finish();
+}
+
 /// What REX-Ray's users have below `/data` is where they expect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_path_is_shown_in_place_of_the_volume() {

@@ -36,6 +36,7 @@ impl Inner {
         let patience = Deadline::after(patience.min(deadline.remaining()));
         let mut pause = FIRST_PAUSE;
         let (mut takes, mut refused): (usize, Option<(Holder, Error)>) = (0, None);
+        let mut is_asked_again = false;
         loop {
             let refusal = match self.driver.attach(volume, deadline).await {
                 Err(error) if error.kind() == Kind::Precondition => error,
@@ -45,6 +46,11 @@ impl Inner {
                 Ok(Some(holder)) => holder,
                 // It was let go after it was refused.
                 Ok(None) if refused.take().is_some() => continue,
+                // Perhaps it was let go between the refusal and this look; if not, nobody's holding it was the reason.
+                Ok(None) if !is_asked_again => {
+                    is_asked_again = true;
+                    continue;
+                }
                 Ok(None) => return Err(refusal),
                 Err(error) => {
                     tracing::warn!(volume = volume.id, error = error.chain(), "could not find out who has the volume");
