@@ -17,7 +17,7 @@ use crate::name::NameTemplate;
 use crate::policy::{Create, Retain, Takeover};
 
 /// The parameter of CreateVolume that chooses a backend of Hawser.
-const BACKEND: &str = "backend";
+pub(crate) const BACKEND: &str = "backend";
 
 /// One volume, as one task declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

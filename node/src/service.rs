@@ -81,13 +81,6 @@ impl Node {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Who knows what is mounted, and who knows what that is.
-    pub(crate) fn seen_by(&self) -> (&dyn Host, &BTreeMap<BackendName, Arc<dyn Attacher>>) {
-        (self.inner.host.as_ref(), &self.inner.backends)
-    }
-}
-
-impl Node {
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }

@@ -22,10 +22,10 @@ impl Node {
     /// as a device does. An error when the table cannot be read or a backend cannot tell of a mount: what is missing would look as if it
     /// were not there.
     pub fn shown(&self) -> Result<Vec<Shown>> {
-        let (host, backends) = self.seen_by();
+        let inner = self.inner();
         let mut shown = Vec::new();
-        for mount in host.mounts()?.entries() {
-            for backend in backends.values() {
+        for mount in inner.host.mounts()?.entries() {
+            for backend in inner.backends.values() {
                 if let Some(volume) = backend.identify(mount)? {
                     shown.push(Shown { volume, path: mount.mount_point.clone(), read_only: mount.read_only() });
                     break;

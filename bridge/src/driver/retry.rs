@@ -56,45 +56,37 @@ pub(super) async fn calling_with<Q: Clone, A, F: Future<Output = Result<Response
         object,
         otel.status_code = field::Empty
     );
-    let result = attempts(patience, method, object, deadline, message, call).instrument(span.clone()).await;
+    let attempts = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attempt = deadline.remaining().min(ATTEMPT);
+            let mut request = Request::new(message.clone());
+            request.set_timeout(attempt);
+            opentelemetry::global::get_text_map_propagator(|propagator| {
+                propagator.inject_context(&Span::current().context(), &mut Metadata(request.metadata_mut()));
+            });
+            let answer = match tokio::time::timeout(attempt, call(request)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", attempt.as_secs()))),
+            };
+            let status = match answer {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            let again = matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
+            if !again || patience == Patience::Short || deadline.remaining() <= pause {
+                return Err(error(method, object, &status));
+            }
+            tracing::debug!(method, object, code = ?status.code(), message = status.message(), "asking the driver again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    let result = attempts.instrument(span.clone()).await;
     if result.is_err() {
         span.record("otel.status_code", "ERROR");
     }
     result
-}
-
-async fn attempts<Q: Clone, A, F: Future<Output = Result<Response<A>, Status>>>(
-    patience: Patience,
-    method: &'static str,
-    object: &str,
-    deadline: Deadline,
-    message: Q,
-    call: impl Fn(Request<Q>) -> F,
-) -> Result<A> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let attempt = deadline.remaining().min(ATTEMPT);
-        let mut request = Request::new(message.clone());
-        request.set_timeout(attempt);
-        opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.inject_context(&Span::current().context(), &mut Metadata(request.metadata_mut()));
-        });
-        let answer = match tokio::time::timeout(attempt, call(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", attempt.as_secs()))),
-        };
-        let status = match answer {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => status,
-        };
-        let again = matches!(status.code(), Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled);
-        if !again || patience == Patience::Short || deadline.remaining() <= pause {
-            return Err(error(method, object, &status));
-        }
-        tracing::debug!(method, object, code = ?status.code(), message = status.message(), "asking the driver again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
 }
 
 /// Where the driver finds which trace a call belongs to (W3C Trace Context).

@@ -4,7 +4,7 @@ use hawser_proto::csi;
 use hawser_volume::{BackendName, Deadline, Error, Kind, ObjectName, Result};
 
 use super::Inner;
-use crate::claim::{ClaimedVolume, ContentSource, NamedVolume, VolumeClaim};
+use crate::claim::{BACKEND, ClaimedVolume, ContentSource, NamedVolume, VolumeClaim};
 use crate::ledger::Made;
 
 /// The key of a volume context under which Hawser says what name a volume was made under. Other drivers that list their volumes
@@ -35,9 +35,13 @@ impl Inner {
         let backend = claim.backend.as_ref().map(BackendName::as_str);
         let home = backend.or_else(|| self.driver.default_backend());
         let source = self.source(named, home, deadline).await?;
-        let Some(request) = claim.create_request(&name, source) else {
+        let Some(mut request) = claim.create_request(&name, source) else {
             return self.existing(&name, named, backend, deadline).await;
         };
+        // Said, so that it is made where it is looked for, also if the driver has got another default since it was asked.
+        if let Some(home) = home {
+            request.parameters.entry(BACKEND.to_owned()).or_insert_with(|| home.to_owned());
+        }
         match self.driver.create(request, deadline).await {
             Ok(volume) => Ok(Made { id: volume.volume_id, context: volume.volume_context }),
             // It was made with other wishes, or has grown since. It is this name's volume all the same.
